@@ -1,0 +1,1 @@
+"""bench: the nineteen rows as regression checks - run, time, judge, record."""

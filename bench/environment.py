@@ -1,0 +1,79 @@
+"""What machine, what versions, what commit: everything a figure may depend on besides its settings."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A snapshot taken when a run starts.  `git_commit` is empty outside a git checkout."""
+
+    date: str
+    machine: str
+    device_name: str
+    device_class: str
+    cpu_capability: str
+    cores: int
+    threads: int
+    python: str
+    packages: dict[str, str]
+    cuda: str
+    deterministic_algorithms: bool
+    environment_variables: dict[str, str]
+    git_commit: str
+    git_dirty: bool
+
+
+def describe_environment(device: torch.device) -> Environment:
+    """The environment as it is now, for figures computed on `device` (`gptcore` switches deterministic algorithms on while it trains)."""
+    return Environment(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()}",
+        device_name=name_device(device),
+        device_class=device.type,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        packages={package: version(package) for package in PACKAGES},
+        cuda=torch.version.cuda or "",
+        deterministic_algorithms=True,
+        environment_variables={name: value for name, value in sorted(os.environ.items()) if name in NUMERICAL_VARIABLES},
+        git_commit=_git("rev-parse", "HEAD"),
+        git_dirty=bool(_git("status", "--porcelain")),
+    )
+
+
+NUMERICAL_VARIABLES = frozenset(
+    ("ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+)
+
+
+def name_device(device: torch.device) -> str:
+    """The processor's or the GPU's model name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if device.type == "cpu" and cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    checkout = Path(__file__).parent.parent
+    try:
+        done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,173 @@
+"""A result against what was expected of it -> a verdict per metric and per row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.expectations import AccuracyTolerance, Baseline, DurationTolerance, Expectations, PublishedRow, Tolerances
+from bench.results import Results, RowResult, RunInfo
+from bench.rows import Row, find_row
+from gptcore.dataset import SPLITS, SplitName
+from gptcore.experiment import digest_of, settings_of
+from gptcore.training import Result
+from gptcore.weights import PINNED_WEIGHTS
+
+
+class Verdict(StrEnum):
+    """What can be said of a figure; later ones outrank earlier ones when a row's metrics are summed up."""
+
+    PASS = "pass"
+    NOT_COMPARABLE = "not comparable"
+    IMPROVED = "improved"
+    REGRESSED = "regressed"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+SEVERITY = list(Verdict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds; `advisory` ones warn and never fail a row."""
+
+    metric: str
+    verdict: Verdict
+    against: str
+    found: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    explanation: str = ""
+    advisory: bool = False
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """One row: every judgement, the verdict they sum up to, and whether the row holds."""
+
+    row: int
+    verdict: Verdict
+    holds: bool
+    judgements: tuple[Judgement, ...]
+    result: RowResult | None
+
+
+def judge(results: Results, expectations: Expectations) -> list[RowVerdict]:
+    """A verdict for every row the run was asked for, finished or not."""
+    return [judge_row(find_row(number), results.rows.get(number), results.info, expectations) for number in results.info.rows]
+
+
+def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> RowVerdict:
+    """The verdict on one row.  A row whose inputs the person chose is not comparable and still holds; any other mismatch does not."""
+    judgements = tuple(_judgements(row, result, info, expectations))
+    serious = [judgement.verdict for judgement in judgements if not judgement.advisory]
+    verdict = max(serious, key=SEVERITY.index)
+    holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and info.own_inputs)
+    return RowVerdict(row.number, verdict, holds, judgements, result)
+
+
+def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
+    tolerances = expectations.tolerances[info.tier]
+    baseline = expectations.baselines.get(info.tier, {}).get(info.environment.device_class, {}).get(row.number)
+    published = expectations.published.rows.get(row.number) if "published" in tolerances.against else None
+    if result is None:
+        yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
+    elif result.figures is None:
+        yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
+    elif baseline is None and published is None:
+        place = f"{info.tier} / {info.environment.device_class}"
+        yield Judgement("row", Verdict.MISSING, "expectations", explanation=f"no baseline for row {row.number} under {place}; record one")
+    else:
+        for against in tolerances.against:
+            if against == "published" and published:
+                yield from judge_against_published(row, result, result.figures, published, info, expectations)
+            if against == "baseline" and baseline:
+                yield from judge_against_baseline(result, result.figures, baseline, info, tolerances)
+
+
+def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Iterator[Judgement]:
+    """Last losses, accuracies and duration against our own recording, if both depend on the same things."""
+    changed = [name for name in sorted(result.digests | baseline.digests) if result.digests.get(name) != baseline.digests.get(name)]
+    if changed:
+        explanation = f"row {result.row}'s {' and '.join(changed)} changed since this was recorded at {baseline.provenance.git_commit[:10] or 'no commit'}"
+        yield Judgement("row", Verdict.NOT_COMPARABLE, "baseline", explanation=explanation)
+        return
+    found_last, expected_last = figures.history[-1], baseline.history[-1]
+    reach = tolerances.final_loss.relative
+    for metric in ("train_loss", "validation_loss"):
+        expected = getattr(expected_last, metric)
+        band = (expected * (1 - reach), expected * (1 + reach))
+        yield in_band(metric, getattr(found_last, metric), expected, band, "baseline", tolerances.final_loss.reason, more_is_better=False)
+    for split, count in baseline.counts.items():
+        band = accuracy_band(count.accuracy, count.n, tolerances.accuracy)
+        found = figures.counts[split].accuracy
+        yield in_band(f"{split}_accuracy", found, count.accuracy, band, "baseline", tolerances.accuracy.reason, more_is_better=True)
+    same_hardware = (info.environment.device_name, info.environment.threads) == (baseline.provenance.machine, baseline.provenance.threads)
+    pace = info.calibration_seconds / baseline.calibration_seconds if tolerances.duration.comparable == "calibration" else 1.0
+    yield judge_duration(
+        figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, baseline.provenance.machine, same_hardware=same_hardware
+    )
+
+
+def judge_against_published(
+    row: Row, result: RowResult, figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations
+) -> Iterator[Judgement]:
+    """Accuracies and duration against the published figures, if the run had the published settings, data, tokenizer and weights."""
+    wanted = {
+        "settings": digest_of(settings_of(row.experiment)),
+        "data": expectations.published.data_digest,
+        "tokenizer": expectations.published.tokenizer_digest,
+        "weights": PINNED_WEIGHTS[row.experiment.model_size.name].sha256 if row.experiment.weights == "pretrained" else digest_of("random"),
+    }
+    other = [name for name in wanted if result.digests.get(name) != wanted[name]]
+    if other:
+        yield Judgement("row", Verdict.NOT_COMPARABLE, "published", explanation=f"this run's {' and '.join(other)} are not the published ones")
+        return
+    tolerances = expectations.tolerances[info.tier]
+    for split, accuracy in published.accuracies.items():
+        expected = accuracy.right / accuracy.n if accuracy.right is not None else accuracy.percent / 100
+        band = accuracy_band(expected, accuracy.n, tolerances.accuracy)
+        found = figures.counts[split].accuracy
+        yield in_band(f"{split}_accuracy", found, expected, band, "published", tolerances.accuracy.reason, more_is_better=True)
+    hardware = expectations.published.hardware
+    same_hardware = hardware in info.environment.device_name
+    yield judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerances.duration, hardware, same_hardware=same_hardware)
+
+
+def accuracy_band(expected: float, n: int, tolerance: AccuracyTolerance) -> tuple[float, float]:
+    """Lowest and highest accuracy, as fractions, that count as the expected one."""
+    points = tolerance.points_below_90 if expected < 0.9 else tolerance.points
+    reach = (tolerance.examples or 0) / n + (points or 0) / 100
+    rounding = 1e-9  # whole counts divided by n must not fall out of a band that ends on them
+    return expected - reach - rounding, expected + reach + rounding
+
+
+def judge_duration(found: float, expected: float, against: str, tolerance: DurationTolerance, hardware: str, *, same_hardware: bool) -> Judgement:
+    """Seconds against expected seconds, where the two machines may be compared."""
+    if tolerance.comparable == "same hardware" and not same_hardware:
+        explanation = f"measured on {hardware}, this is another machine"
+        return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation=explanation, advisory=True)
+    low = expected * tolerance.at_least if tolerance.at_least is not None else 0.0
+    judgement = in_band("duration", found, expected, (low, expected * tolerance.at_most), against, tolerance.reason, more_is_better=False)
+    return Judgement(**vars(judgement) | {"advisory": tolerance.advisory})
+
+
+def in_band(metric: str, found: float, expected: float, band: tuple[float, float], against: str, reason: str, *, more_is_better: bool) -> Judgement:
+    """Pass inside the band, ends included; improved or regressed outside, by the metric's good side."""
+    low, high = band
+    if low <= found <= high:
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.IMPROVED if (found > high) == more_is_better else Verdict.REGRESSED
+    return Judgement(metric, verdict, against, found, expected, low, high, explanation=reason)
+
+
+def expected_accuracies(verdict: RowVerdict) -> dict[SplitName, float]:
+    """The accuracies a row was held against, by split; empty where it was not comparable."""
+    first: dict[SplitName, float] = {}
+    for judgement in verdict.judgements:
+        for split in SPLITS:
+            if judgement.metric == f"{split}_accuracy" and judgement.expected is not None:
+                first.setdefault(split, judgement.expected)
+    return first

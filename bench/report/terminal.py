@@ -1,0 +1,83 @@
+"""The run on a terminal: a line while each row runs, the table, then every failure in full."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.judge import RowVerdict, Verdict
+from bench.report.table import HEADER, closing_line, explanations, table_cells
+from bench.results import Results, RowResult
+from bench.rows import ROWS, changed_settings, published_flags
+from bench.tiers import Tier
+from gptcore.dataset import SPLITS
+from gptcore.experiment import Experiment
+from gptcore.model import GPTConfig
+
+STYLES = {
+    Verdict.PASS: "green",
+    Verdict.NOT_COMPARABLE: "yellow",
+    Verdict.IMPROVED: "bold cyan",
+    Verdict.REGRESSED: "bold red",
+    Verdict.MISSING: "bold red",
+    Verdict.ERROR: "bold red",
+}
+NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "seconds"))
+PLAIN_WIDTH = 140
+
+
+def make_console() -> Console:
+    """A console on standard output; wide where that is no terminal, so that logs keep whole lines."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def print_progress(console: Console, result: RowResult, position: int, n_rows: int) -> None:
+    """One line for a row that has just ended."""
+    if result.figures is None:
+        said = f"failed: {(result.error or '').splitlines()[0]}"
+    else:
+        accuracies = ", ".join(f"{split} {result.figures.counts[split].accuracy:.1%}" for split in SPLITS)
+        said = f"{accuracies}, {result.figures.train_seconds:.2f} s"
+    console.print(f"[{position}/{n_rows}] row {result.row} ({result.name}): {said}", markup=False, soft_wrap=True)
+
+
+def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
+    """The table, what only warned or failed, and the count."""
+    table = Table(title=f"{results.info.tier} tier on {escape(results.info.environment.device_name)}", title_justify="left")
+    for name in HEADER:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
+    for verdict, cells in zip(verdicts, table_cells(verdicts), strict=True):
+        table.add_row(*(escape(cell) for cell in cells[:-1]), f"[{STYLES[verdict.verdict]}]{escape(cells[-1])}[/]")
+    console.print(table)
+    for headline, sentences in explanations(results, verdicts):
+        console.print(headline, markup=False, style="bold", soft_wrap=True)
+        for sentence in sentences:
+            console.print(f"  {sentence}", markup=False, soft_wrap=True)
+    console.print(closing_line(verdicts), markup=False, style="bold")
+
+
+def print_environment(console: Console, results: Results) -> None:
+    """Where and when a run took place."""
+    environment = results.info.environment
+    commit = f"{environment.git_commit[:10] or 'no git'}{' (dirty)' if environment.git_dirty else ''}"
+    console.print(
+        f"{environment.date}, {environment.machine}, {environment.device_name}, {environment.threads} threads, "
+        f"torch {environment.packages['torch']}, commit {commit}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def print_rows(console: Console, tier: Tier) -> None:
+    """The nineteen rows: what each changes, as flags, and what a tier makes of the whole table."""
+    table = Table(title=f"rows of the {tier.name} tier: {tier.about}", title_justify="left")
+    for name in ("row", "what it changes", "published flags", "settings in this tier that differ from its row 1"):
+        table.add_column(name)
+    reference = tier.scale(Experiment())
+    for row in ROWS:
+        changed = changed_settings(tier.scale(row.experiment), reference)
+        settings = ", ".join(f"{name}={value.name if isinstance(value, GPTConfig) else value}" for name, value in changed.items())
+        table.add_row(str(row.number), row.name, escape(published_flags(row) or "-"), escape(settings or "-"))
+    console.print(table)

@@ -1,0 +1,118 @@
+"""Runs rows in order and puts each on disk the moment it ends.  The command line and pytest both go through here."""
+
+import shlex
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from bench.calibration import calibrate
+from bench.environment import describe_environment
+from bench.expectations import Expectations, save_expectations, with_baselines
+from bench.judge import judge
+from bench.report.markdown import render_markdown
+from bench.results import ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
+from bench.rows import Row
+from bench.tiers import Tier
+from gptcore.device import pick_device
+from gptcore.errors import UserError
+from gptcore.experiment import Experiment, settings_of
+from gptcore.files import write_text_atomically
+from gptcore.inputs import Inputs, Sources, component_digests
+from gptcore.training import Report, finetune
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run, where, on which inputs.  `seed` None: the rows' own."""
+
+    tier: Tier
+    rows: tuple[Row, ...]
+    device: torch.device
+    sources: Sources = Sources()
+    seed: int | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that runs this request's tier with the same inputs; `--rows` makes it one row."""
+        options = {
+            "--tier": self.tier.name,
+            "--device": self.device,
+            "--seed": self.seed,
+            "--data-dir": self.sources.data,
+            "--weights-dir": self.sources.weights,
+            "--tokenizer-dir": self.sources.tokenizer,
+            "--limit-train": self.sources.limit_train,
+        }
+        given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
+        return " ".join(("python -m bench run", *given))
+
+    @property
+    def own_inputs(self) -> bool:
+        """Whether the person replaced anything that figures depend on."""
+        return self.sources != Sources() or self.seed is not None
+
+    def experiment_of(self, row: Row) -> Experiment:
+        """The experiment that runs for a row."""
+        experiment = self.tier.scale(row.experiment)
+        return experiment if self.seed is None else replace(experiment, seed=self.seed)
+
+
+def make_request(tier: Tier, rows: tuple[Row, ...], device: str | None, sources: Sources, seed: int | None) -> Request:
+    """A request whose device exists and whose data and tokenizer are there.  Raises UserError otherwise, before anything runs."""
+    request = Request(tier, rows, pick_device(device or tier.default_device), sources, seed)
+    without_weights = replace(request.experiment_of(rows[0]), weights="random")
+    tier.gather(without_weights, sources)
+    return request
+
+
+def new_folder(request: Request, folder: Path | None) -> Path:
+    """A results folder for the request, by default `results/<tier>-<time>`, with its `run.json` written.  Raises ResultsError where it is taken."""
+    out = folder or Path("results") / f"{request.tier.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    info = RunInfo(
+        tier=request.tier.name,
+        rows=tuple(row.number for row in request.rows),
+        own_inputs=request.own_inputs,
+        command=request.command,
+        environment=describe_environment(request.device),
+        calibration_seconds=calibrate(),
+    )
+    create_folder(out, info)
+    return out
+
+
+def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
+    """Run every row, writing each one's file before the next begins."""
+    for row in request.rows:
+        yield run_row(row, request, folder, report(row))
+
+
+def run_row(row: Row, request: Request, folder: Path, report: Report = lambda event: None) -> RowResult:
+    """Run one row and write its file.  A row that fails is a result too, with its error instead of figures."""
+    experiment = request.experiment_of(row)
+    digests: dict[str, str] = {}
+    figures, error = None, None
+    try:
+        inputs: Inputs = request.tier.gather(experiment, request.sources)
+        digests = component_digests(experiment, inputs)
+        figures = finetune(experiment, inputs, device=request.device, report=report)
+    except UserError as problem:
+        error = str(problem)
+    except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
+        error = f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
+    result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), digests, figures, error)
+    write_row(folder, result)
+    return result
+
+
+def finish(folder: Path, expectations: Expectations) -> None:
+    """Write the Markdown table and the ready replacement of `expected_results.json` beside the rows."""
+    results = read_results(folder)
+    try:
+        write_text_atomically(folder / "table.md", render_markdown(results, judge(results, expectations)))
+        save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot hold the report ({error.strerror}): free some space and run `python -m bench check {folder}`") from error

@@ -1,0 +1,50 @@
+"""Two tiers, each a pure function from a row's experiment to the experiment that runs, and where that one's inputs come from.
+
+Smoke and full differ in nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.smoke.messages import smoke_dataset
+from bench.smoke.miniatures import miniature, weights_of
+from bench.smoke.tokenizer import smoke_tokenizer
+from gptcore.errors import UsageError
+from gptcore.experiment import Experiment
+from gptcore.inputs import Inputs, Sources, gather_inputs
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One size of the whole table."""
+
+    name: str
+    about: str
+    scale: Callable[[Experiment], Experiment]
+    gather: Callable[[Experiment, Sources], Inputs]
+    default_device: str
+
+
+def full_size(experiment: Experiment) -> Experiment:
+    """The experiment as published."""
+    return experiment
+
+
+def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:
+    """The miniature world's inputs.  Raises UsageError where other sources are named: the smoke tier carries its own."""
+    if sources != Sources():
+        raise UsageError("the smoke tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
+    return Inputs(
+        dataset=smoke_dataset(),
+        tokenizer=smoke_tokenizer(),
+        weights=weights_of(experiment.model_size) if experiment.weights == "pretrained" else None,
+    )
+
+
+TIERS = {
+    tier.name: tier
+    for tier in (
+        Tier("smoke", "miniature GPTs on embedded texts, CPU, about a minute", miniature, embedded_inputs, default_device="cpu"),
+        Tier("full", "GPT-2 on the SMS Spam Collection, as published", full_size, gather_inputs, default_device="auto"),
+    )
+}

@@ -1,0 +1,116 @@
+"""One experiment from the command line: `python -m gptcore`, with the published flags by their published names."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from gptcore.device import DEVICES, pick_device
+from gptcore.errors import UsageError, UserError
+from gptcore.experiment import Experiment, settings_of
+from gptcore.files import write_text_atomically
+from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
+from gptcore.model import GPT2_SIZES
+from gptcore.training import Evaluation, Event, Result, finetune
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
+    options = make_parser().parse_args(arguments)
+    try:
+        run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Gather, train, print, and write the JSON file if one was asked for."""
+    experiment = experiment_from(options)
+    device = pick_device(options.device)
+    if options.json:
+        check_writable(options.json)
+    sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
+    inputs = gather_inputs(experiment, sources)
+    result = finetune(experiment, inputs, device=device, report=print_event)
+    print_result(result)
+    if options.json:
+        text = json.dumps(as_json(experiment, inputs, result, str(device)), indent=2, allow_nan=False) + "\n"
+        write_text_atomically(options.json, text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser: one flag per field of `Experiment`, and where to compute with which files."""
+    parser = argparse.ArgumentParser(prog="python -m gptcore", description="Fine-tune a GPT as a two-class text classifier.", allow_abbrev=False)
+    add_experiment_flags(parser)
+    parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+    parser.add_argument("--data_dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
+    parser.add_argument("--limit_train", type=int, help="use only the first texts of the training split")
+    parser.add_argument("--weights_dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
+    parser.add_argument("--tokenizer_dir", type=Path, help="folder with GPT-2's encoder.json")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as one JSON object")
+    return parser
+
+
+def add_experiment_flags(parser: argparse.ArgumentParser) -> None:
+    """Add one flag per field of `Experiment`, with its default and the line about it."""
+    for item in fields(Experiment):
+        flag, about = f"--{item.name}", item.metadata["about"]
+        if isinstance(item.default, bool):
+            parser.add_argument(flag, action="store_true", help=about)
+            continue
+        is_model = item.default in GPT2_SIZES.values()
+        default = item.default.name if is_model else item.default
+        kind: Any = str if is_model else type(item.default)
+        parser.add_argument(flag, type=kind, default=default, choices=item.metadata["choices"] or None, help=f"{about} (default: {default})")
+
+
+def experiment_from(options: argparse.Namespace) -> Experiment:
+    """The experiment that parsed flags describe.  Raises UsageError for impossible combinations."""
+    settings = {item.name: getattr(options, item.name) for item in fields(Experiment)}
+    return Experiment(**settings | {"model_size": GPT2_SIZES[options.model_size]})
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError, before any work is done, where the file could not be written."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"--json {path} cannot be written: give a file name in a folder that exists")
+
+
+def print_event(event: Event) -> None:
+    """One line per evaluation or epoch."""
+    if isinstance(event, Evaluation):
+        print(f"epoch {event.epoch} step {event.step:06d}: train loss {event.train_loss:.6f}, validation loss {event.validation_loss:.6f}", flush=True)
+    else:
+        train, validation = event.train_accuracy, event.validation_accuracy
+        print(f"epoch {event.epoch} done: train accuracy {train:.2%}, validation accuracy {validation:.2%} (a few batches)", flush=True)
+
+
+def print_result(result: Result) -> None:
+    """Training time and the three final accuracies."""
+    print(f"training took {result.train_seconds / 60:.2f} minutes")
+    for name, count in result.counts.items():
+        print(f"{name} accuracy: {count.accuracy:.2%} ({count.right} of {count.n})")
+
+
+def as_json(experiment: Experiment, inputs: Inputs, result: Result, device: str) -> dict[str, Any]:
+    """The printed figures and everything they depend on, as one JSON-ready object."""
+    return {
+        "history": [asdict(evaluation) for evaluation in result.history],
+        "epoch_accuracies": [asdict(epoch) for epoch in result.epoch_accuracies],
+        **{f"{name}_accuracy": count.accuracy for name, count in result.counts.items()},
+        "counts": {name: asdict(count) for name, count in result.counts.items()},
+        "train_seconds": result.train_seconds,
+        "settings": settings_of(experiment) | {"device": device, "digests": component_digests(experiment, inputs)},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

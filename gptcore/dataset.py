@@ -1,0 +1,125 @@
+"""Two-class texts in three splits, and the reader of users' own CSV folders."""
+
+import csv
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from gptcore.errors import DataError, UsageError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+COLUMNS = ("Label", "Text")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts and their labels, 0 or 1."""
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def to_csv(self) -> str:
+        """The split as CSV with columns Label,Text and line feeds: the form its published sha256 is taken of.  (SPEC §1)"""
+        return pd.DataFrame({"Label": self.labels, "Text": self.texts}).to_csv(index=False, lineterminator="\n")
+
+    def head(self, n: int) -> "Split":
+        """The first `n` texts."""
+        return Split(self.texts[:n], self.labels[:n])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def splits(self) -> Mapping[SplitName, Split]:
+        """The splits by name, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the three splits' CSV forms."""
+        digests = [hashlib.sha256(split.to_csv().encode("utf-8", "surrogatepass")).hexdigest() for split in self.splits.values()]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+    def limit_train(self, n: int | None) -> "Dataset":
+        """The dataset whose training split ends after `n` texts (None: whole).  Raises UsageError unless `n` is positive."""
+        if n is None:
+            return self
+        if n < 1:
+            raise UsageError(f"--limit_train {n} leaves nothing to train on: give 1 or more")
+        return replace(self, train=self.train.head(n))
+
+
+def read_csv_folder(folder: Path) -> Dataset:
+    """The dataset in a folder's `train.csv`, `validation.csv` and `test.csv`.
+
+    Raises DataError naming file and line for a missing file or column, an unknown label, an empty text, no rows or a wrong encoding.
+    """
+    return Dataset(*(read_csv(folder / f"{name}.csv") for name in SPLITS))
+
+
+def read_csv(path: Path) -> Split:
+    """One split from a UTF-8 CSV with the columns Label (0 or 1) and Text; other columns are ignored.  Raises DataError (see `read_csv_folder`)."""
+    content = read_utf8(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False, na_filter=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
+        raise DataError(f"{path} is no readable CSV ({str(error).strip()}): it needs the columns Label and Text") from error
+    for column in COLUMNS:
+        if column not in table.columns:
+            raise DataError(f"{path}, line 1: the column {column} is missing, found {', '.join(map(str, table.columns))}: name the columns Label and Text")
+    if table.empty:
+        raise DataError(f"{path} holds no texts: add rows below the line Label,Text")
+    labels = table["Label"].str.strip()
+    for bad, problem in ((~labels.isin(("0", "1")), "the label must be 0 or 1"), (table["Text"].str.strip() == "", "the text is empty")):
+        if bad.any():
+            record = int(bad.to_numpy().argmax())
+            found = dict(table.loc[record, list(COLUMNS)])
+            raise DataError(f"{path}, line {line_of_record(content, record)}: {problem}, found {found}: correct or remove the row")
+    return Split(tuple(table["Text"]), tuple(int(label) for label in labels))
+
+
+def read_utf8(path: Path) -> str:
+    """The file's text without a byte order mark.  Raises DataError where it is missing, unreadable or not UTF-8."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): a data folder needs train.csv, validation.csv and test.csv") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8: save the file as UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{path}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: a NUL byte is no text: save the file as UTF-8")
+    return text
+
+
+def line_of_record(content: str, record: int) -> int:
+    """Line (from 1) on which the record with index `record` below the header begins, counting the lines inside quoted texts."""
+    reader = csv.reader(io.StringIO(content, newline=""))
+    begins, seen = 1, -1
+    for cells in reader:
+        if cells:
+            if seen == record:
+                return begins
+            seen += 1
+        begins = reader.line_num + 1
+    return begins

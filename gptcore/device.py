@@ -1,0 +1,38 @@
+"""Which device computes, and the switches that make it repeat itself."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from gptcore.errors import UsageError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def pick_device(name: str) -> torch.device:
+    """The device by name (`cuda:1` is one too); `auto` prefers CUDA, then MPS, then the CPU.  Raises UsageError for one this machine lacks."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind, _, index = name.partition(":")
+    if kind not in available or (index and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"--device {name} is unknown: choose one of {', '.join(DEVICES)}")
+    if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
+        raise UsageError(f"--device {name} is not available on this machine: choose one of {', '.join(k for k, here in available.items() if here)}, or auto")
+    return torch.device(name)
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Deterministic algorithms where torch has them, and the caller's random state and switches as they were afterwards."""
+    # cuBLAS repeats its sums only with a fixed workspace, which it reads when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(enabled, warn_only=warn_only)

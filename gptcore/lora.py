@@ -1,0 +1,43 @@
+"""Low-rank adapters on linear layers.  (Hu et al. 2021, without their division by the rank; SPEC §4)"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LoRALinear(nn.Module):
+    """A linear layer plus `alpha * (x @ A @ B)`.  A: (in, R) kaiming-uniform with a=sqrt(5); B: (R, out) zeros, so it starts as the layer it wraps."""
+
+    def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.linear = linear
+        self.alpha = alpha
+        self.A = nn.Parameter(torch.empty(linear.in_features, rank))
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
+        self.B = nn.Parameter(torch.zeros(rank, linear.out_features))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden: (..., in).  Returns (..., out)."""
+        output: Tensor = self.linear(hidden) + self.alpha * (hidden @ self.A @ self.B)
+        return output
+
+
+class MergedLoRALinear(LoRALinear):
+    """The same function computed with one merged weight, W + alpha * (A B)^T."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden: (..., in).  Returns (..., out)."""
+        weight = self.linear.weight + self.alpha * (self.A @ self.B).T  # (out, in)
+        return F.linear(hidden, weight, self.linear.bias)
+
+
+def add_lora(module: nn.Module, rank: int, alpha: float, *, merged: bool = False) -> None:
+    """Wrap every `nn.Linear` below `module` in place, drawing the A matrices in module order from the global random generator."""
+    adapter = MergedLoRALinear if merged else LoRALinear
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, adapter(child, rank, alpha))
+        else:
+            add_lora(child, rank, alpha, merged=merged)

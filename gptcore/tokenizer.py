@@ -1,0 +1,92 @@
+"""tiktoken encodings: GPT-2's from its verified vocabulary file, or any other from a ranks file.  Works offline."""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tiktoken
+
+from gptcore.assets import Asset, fetch, verified
+from gptcore.errors import AssetError
+from gptcore.experiment import digest_of
+
+END_OF_TEXT = "<|endoftext|>"
+
+GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+GPT2_URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/encoder.json"
+GPT2_VOCABULARY = Asset("tiktoken/encoder.json", (GPT2_URL,), "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tiktoken encoding whose last token, `<|endoftext|>`, also pads."""
+
+    encoding: tiktoken.Encoding
+    digest: str
+
+    @property
+    def pad_token(self) -> int:
+        """Id of the padding token."""
+        return self.encoding.eot_token
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens, `<|endoftext|>` included."""
+        return self.encoding.n_vocab
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids.  `<|endoftext|>` written out in a text is ordinary text, so the padding token never occurs."""
+        return self.encoding.encode(text, disallowed_special=())
+
+
+def gpt2_tokenizer(folder: Path | None = None) -> Tokenizer:
+    """GPT-2's tokenizer, 50,257 tokens.  (SPEC §2)
+
+    The vocabulary is `encoder.json` in `folder`, in $TIKTOKEN_CACHE_DIR (there under tiktoken's name for it too) or in the assets folder, where it is
+    downloaded once.  Raises AssetError where it is not to be had or not the published one.
+    """
+    return make_tokenizer("gpt2", read_gpt2_ranks(find_gpt2_vocabulary(folder)))
+
+
+def find_gpt2_vocabulary(folder: Path | None) -> Path:
+    """Path of the verified `encoder.json`."""
+    tiktoken_name = hashlib.sha1(GPT2_URL.encode(), usedforsecurity=False).hexdigest()
+    cache = os.environ.get("TIKTOKEN_CACHE_DIR")
+    for place in (folder, Path(cache) if cache else None):
+        for name in ("encoder.json", tiktoken_name) if place else ():
+            if place and (place / name).is_file():
+                return verified(place / name, GPT2_VOCABULARY.sha256)
+    if folder:
+        raise AssetError(f"{folder} holds no GPT-2 vocabulary: put encoder.json there, or name another folder")
+    return fetch(GPT2_VOCABULARY)
+
+
+def read_gpt2_ranks(encoder_json: Path) -> dict[bytes, int]:
+    """Token bytes to id, from GPT-2's file of printable stand-ins for bytes.  (Radford et al. 2019, byte-level BPE)"""
+    own_character = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
+    borrowed = [byte for byte in range(256) if byte not in own_character]
+    byte_of = {chr(byte): byte for byte in own_character} | {chr(256 + index): byte for index, byte in enumerate(borrowed)}
+    token_ids = json.loads(encoder_json.read_text(encoding="utf-8"))
+    return {bytes(byte_of[character] for character in token): rank for token, rank in token_ids.items() if token != END_OF_TEXT}
+
+
+def read_ranks(path: Path) -> dict[bytes, int]:
+    """Token bytes to id, from a file with one base64 token and its rank a line.  Raises AssetError for anything else."""
+    try:
+        pairs = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        return {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+    except (OSError, ValueError, binascii.Error) as error:
+        raise AssetError(f"{path} is no ranks file ({error}): it needs one base64 token and its rank a line") from error
+
+
+def make_tokenizer(name: str, ranks: dict[bytes, int]) -> Tokenizer:
+    """A tokenizer with GPT-2's split pattern and `<|endoftext|>` after the last rank."""
+    special_tokens = {END_OF_TEXT: len(ranks)}
+    encoding = tiktoken.Encoding(name, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=special_tokens, explicit_n_vocab=len(ranks) + 1)
+    digest = digest_of({"pattern": GPT2_PATTERN, "tokens": [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]})
+    return Tokenizer(encoding, digest)

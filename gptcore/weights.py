@@ -1,0 +1,159 @@
+"""Where a GPT's weights come from: PyTorch's random initialisation, or safetensors in the Hugging Face layout.  (SPEC §3)"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gptcore.assets import verified
+from gptcore.errors import AssetError
+from gptcore.model import GPT, GPTConfig
+
+FILE_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class PinnedWeights:
+    """One file on the Hugging Face Hub, at one revision."""
+
+    repository: str
+    revision: str
+    sha256: str
+
+
+PINNED_WEIGHTS = {
+    "gpt2-small (124M)": PinnedWeights(
+        "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"
+    ),
+    "gpt2-medium (355M)": PinnedWeights(
+        "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd"
+    ),
+    "gpt2-large (774M)": PinnedWeights(
+        "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", "5f47f3e12f91cd33b662ce7e433b6150ad5512b5884a2cee961b50e9c3bbebce"
+    ),
+    "gpt2-xl (1558M)": PinnedWeights(
+        "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"
+    ),
+}
+
+# Hugging Face's names inside a block, and ours; its four Conv1D weights are stored transposed.
+NORMS = {"ln_1": "attention_norm", "ln_2": "mlp_norm"}
+CONV1DS = {"attn.c_proj": "attention.output", "mlp.c_fc": "mlp.up", "mlp.c_proj": "mlp.down"}
+QKV = ("attention.query", "attention.key", "attention.value")
+
+
+def find_pretrained(config: GPTConfig, folder: Path | None = None) -> Path:
+    """Path of the safetensors file with the pretrained weights of this size.
+
+    A folder (or $GPTCORE_WEIGHTS_DIR) is taken at its word: its file is used as it is, whatever its sha256.  Without one the pinned file comes from the
+    Hugging Face Hub's cache or the Hub, and is verified.  Raises AssetError where there is none.
+    """
+    pinned = PINNED_WEIGHTS[config.name]
+    named = folder or (Path(os.environ["GPTCORE_WEIGHTS_DIR"]) if os.environ.get("GPTCORE_WEIGHTS_DIR") else None)
+    if named is None:
+        return verified(download_pretrained(pinned), pinned.sha256)
+    places = [named / pinned.repository.split("/")[1], named / pinned.repository, named]
+    for place in places:
+        if (place / FILE_NAME).is_file():
+            return place / FILE_NAME
+    raise AssetError(f"{named} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
+
+
+def download_pretrained(pinned: PinnedWeights) -> Path:
+    """The file in the Hub's local cache; downloads resume where they broke off.  Raises AssetError without a network."""
+    try:
+        return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        raise AssetError(
+            f"{pinned.repository} could not be downloaded ({type(error).__name__}): on a machine without network name a folder that holds "
+            f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
+        ) from error
+
+
+def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
+    """A GPT with PyTorch's default initialisation, drawn from torch's global generator after seeding it."""
+    torch.manual_seed(seed)
+    return GPT(config, causal)
+
+
+def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
+    """A GPT with the weights in `path`, in float32; its vocabulary head is the transposed token embedding, as GPT-2 ties them.
+
+    Raises AssetError where the file is no safetensors or holds another model.
+    """
+    try:
+        stored = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise AssetError(f"{path} is no readable safetensors file ({error}): delete it and fetch it again") from error
+    with torch.device("meta"):
+        model = GPT(config, causal)
+    model.load_state_dict(from_hugging_face(stored, model, path), assign=True)
+    return model
+
+
+def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> dict[str, Tensor]:
+    """Our state dict, in float32, from tensors named as Hugging Face names them, with or without the prefix `transformer.`.
+
+    Raises AssetError, naming the tensor, where one is missing or has another shape than `model`'s.
+    """
+    tensors = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
+    if any(name.startswith(f"h.{model.config.n_layer}.") for name in tensors):
+        raise AssetError(f"{path} has more than the {model.config.n_layer} blocks of {model.config.name}: name the weights of the right size")
+    state: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        stored_name, part = hugging_face_name(name)
+        if stored_name not in tensors:
+            raise AssetError(f"{path} lacks the tensor {stored_name}: name a GPT-2 in the Hugging Face layout")
+        tensor = tensors[stored_name]
+        if part is not None and tensor.shape[-1] % len(QKV) == 0:
+            tensor = tensor.chunk(len(QKV), dim=-1)[part]
+        if is_conv1d_weight(stored_name):
+            tensor = tensor.T
+        if tensor.shape != parameter.shape:
+            raise AssetError(
+                f"{stored_name} in {path} gives {tuple(tensor.shape)} for {name}, and {model.config.name} needs {tuple(parameter.shape)}: "
+                "name the weights of the right size"
+            )
+        state[name] = tensor.to(torch.float32).contiguous()
+    return state
+
+
+def to_hugging_face(model: GPT, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """The language model's tensors under Hugging Face's names; the tied vocabulary head is left out."""
+    tensors: dict[str, list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if name != "head.weight":
+            stored_name, _ = hugging_face_name(name)
+            tensor = parameter.detach().to(dtype)
+            tensors.setdefault(stored_name, []).append(tensor.T if is_conv1d_weight(stored_name) else tensor)
+    return {name: torch.cat(parts, dim=-1).contiguous() for name, parts in tensors.items()}
+
+
+def save_pretrained(model: GPT, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write the model to `path` as safetensors in the Hugging Face layout."""
+    save_file(to_hugging_face(model, dtype), path, metadata={"format": "pt"})
+
+
+def hugging_face_name(name: str) -> tuple[str, int | None]:
+    """Hugging Face's name for one of our parameters, and which third of it (query, key, value) where several share one tensor."""
+    module, kind = name.rsplit(".", 1)
+    outside_blocks = {"token_embedding": "wte", "position_embedding": "wpe", "final_norm": "ln_f", "head": "wte"}
+    if module in outside_blocks:
+        return f"{outside_blocks[module]}.{kind}", None
+    _, index, inside = module.split(".", 2)
+    if inside in QKV:
+        return f"h.{index}.attn.c_attn.{kind}", QKV.index(inside)
+    stored = {ours: theirs for theirs, ours in (NORMS | CONV1DS).items()}[inside]
+    return f"h.{index}.{stored}.{kind}", None
+
+
+def is_conv1d_weight(stored_name: str) -> bool:
+    """Whether Hugging Face stores this tensor as (in, out)."""
+    return stored_name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight"))

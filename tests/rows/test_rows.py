@@ -1,0 +1,11 @@
+"""The regression checks: every row runs, is timed by pytest-benchmark, and is judged against what was expected of it."""
+
+from bench.report.table import explain, worth_telling
+
+
+def test_row(row, suite, benchmark, capsys):
+    result = benchmark.pedantic(suite.run, args=(row,), rounds=1, iterations=1)
+    with capsys.disabled():
+        suite.show_progress(result)
+    verdict = suite.judge(row, result)
+    assert verdict.holds, "\n".join(explain(judgement) for judgement in verdict.judgements if worth_telling(judgement))
