@@ -3,8 +3,7 @@
 import csv
 import hashlib
 import io
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,7 @@ from gptcore.errors import DataError, UsageError
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 COLUMNS = ("Label", "Text")
+LABELS = {"0": 0, "1": 1}
 
 
 @dataclass(frozen=True)
@@ -75,25 +75,41 @@ def read_csv_folder(folder: Path) -> Dataset:
 
 def read_csv(path: Path) -> Split:
     """One split from a UTF-8 CSV with the columns Label (0 or 1) and Text; other columns are ignored.  Raises DataError (see `read_csv_folder`)."""
-    content = read_utf8(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False, na_filter=False, index_col=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
-        raise DataError(f"{path} is no readable CSV ({str(error).strip()}): it needs the columns Label and Text") from error
+    records = read_records(path)
+    _, header = next(records, (1, []))
     for column in COLUMNS:
-        if column not in table.columns:
-            raise DataError(f"{path}, line 1: the column {column} is missing, found {', '.join(map(str, table.columns))}: name the columns Label and Text")
-    if table.empty:
-        raise DataError(f"{path} holds no texts: add rows below the line Label,Text")
-    labels = table["Label"].str.strip()
-    for bad, problem in ((~labels.isin(("0", "1")), "the label must be 0 or 1"), (table["Text"].str.strip() == "", "the text is empty")):
-        if bad.any():
-            record = int(bad.to_numpy().argmax())
-            found = dict(table.loc[record, list(COLUMNS)])
-            raise DataError(f"{path}, line {line_of_record(content, record)}: {problem}, found {found}: correct or remove the row")
-    return Split(tuple(table["Text"]), tuple(int(label) for label in labels))
+        if column not in header:
+            raise DataError(f"{path}, line 1: the column {column} is missing, found {', '.join(header) or 'nothing'}: name the columns Label and Text")
+    label_column, text_column = (header.index(column) for column in COLUMNS)
+    labels, texts = [], []
+    for line, cells in records:
+        if len(cells) != len(header):
+            raise DataError(f"{path}, line {line}: {len(cells)} columns instead of {len(header)}: put texts that hold commas in double quotes")
+        label, text = cells[label_column].strip(), cells[text_column]
+        if label not in LABELS:
+            raise DataError(f"{path}, line {line}: the label must be 0 or 1, found {label!r}: correct or remove the row")
+        if not text.strip():
+            raise DataError(f"{path}, line {line}: the text is empty: correct or remove the row")
+        labels.append(LABELS[label])
+        texts.append(text)
+    if not texts:
+        raise DataError(f"{path} holds no texts: add rows below the line with the columns")
+    return Split(tuple(texts), tuple(labels))
+
+
+def read_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Every record that is not blank, with the line (from 1) it begins on.  Raises DataError where quotes do not match."""
+    content = read_utf8(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    begins = 1
+    try:
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip():
+                yield begins, cells
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path}, line {begins}: no readable CSV ({error}): put texts in double quotes, and double the quotes inside them") from error
 
 
 def read_utf8(path: Path) -> str:
@@ -110,16 +126,3 @@ def read_utf8(path: Path) -> str:
     if "\0" in text:
         raise DataError(f"{path}, line {text.count(chr(10), 0, text.index(chr(0))) + 1}: a NUL byte is no text: save the file as UTF-8")
     return text
-
-
-def line_of_record(content: str, record: int) -> int:
-    """Line (from 1) on which the record with index `record` below the header begins, counting the lines inside quoted texts."""
-    reader = csv.reader(io.StringIO(content, newline=""))
-    begins, seen = 1, -1
-    for cells in reader:
-        if cells:
-            if seen == record:
-                return begins
-            seen += 1
-        begins = reader.line_num + 1
-    return begins

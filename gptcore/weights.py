@@ -112,9 +112,9 @@ def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> d
         if stored_name not in tensors:
             raise AssetError(f"{path} lacks the tensor {stored_name}: name a GPT-2 in the Hugging Face layout")
         tensor = tensors[stored_name]
-        if part is not None and tensor.shape[-1] % len(QKV) == 0:
+        if part is not None and tensor.ndim and tensor.shape[-1] % len(QKV) == 0:
             tensor = tensor.chunk(len(QKV), dim=-1)[part]
-        if is_conv1d_weight(stored_name):
+        if is_conv1d_weight(stored_name) and tensor.ndim == 2:
             tensor = tensor.T
         if tensor.shape != parameter.shape:
             raise AssetError(

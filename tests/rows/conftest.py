@@ -71,8 +71,10 @@ def pytest_configure(config):
     except UserError as error:
         pytest.exit(f"error: {error}", returncode=2)
     option.xmlpath = option.xmlpath or str(folder / "junit.xml")
-    option.benchmark_json = option.benchmark_json or (folder / "benchmark.json").open("wb")
+    option.benchmark_json = option.benchmark_json or str(folder / "benchmark.json")
     option.benchmark_quiet = True
+    if option.tbstyle == "auto":
+        option.tbstyle = "no"  # the report under the table says it all
     config.stash[SUITE] = Suite(request, folder, expectations)
 
 
@@ -89,8 +91,7 @@ def pytest_report_header(config):
 
 
 @pytest.fixture
-def suite(request, capsys):
-    """The run; a row's progress line appears as soon as the row ends."""
+def suite(request):
     return request.config.stash[SUITE]
 
 

@@ -1,5 +1,7 @@
 """The regression checks: every row runs, is timed by pytest-benchmark, and is judged against what was expected of it."""
 
+import pytest
+
 from bench.report.table import explain, worth_telling
 
 
@@ -8,4 +10,5 @@ def test_row(row, suite, benchmark, capsys):
     with capsys.disabled():
         suite.show_progress(result)
     verdict = suite.judge(row, result)
-    assert verdict.holds, "\n".join(explain(judgement) for judgement in verdict.judgements if worth_telling(judgement))
+    if not verdict.holds:
+        pytest.fail("; ".join(explain(judgement) for judgement in verdict.judgements if worth_telling(judgement)), pytrace=False)

@@ -1,0 +1,53 @@
+from bench.expectations import with_baselines
+from bench.judge import judge
+from bench.report.table import HEADER, closing_line, explanations, table_cells
+from bench.results import Results
+
+
+def judged(expectations, run_info, rows, baseline_rows, **info):
+    recorded = with_baselines(expectations, Results(run_info(), baseline_rows))
+    results = Results(run_info(rows=tuple(rows), **info), {number: row for number, row in rows.items() if row})
+    return results, judge(results, recorded)
+
+
+def test_a_row_shows_found_expected_and_difference(expectations, run_info, row_result, figures):
+    _, verdicts = judged(expectations, run_info, {1: row_result(figures=figures(right=(1004, 148, 286)))}, {1: row_result()})
+    cells = dict(zip(HEADER, table_cells(verdicts)[0], strict=True))
+    assert cells["test %"] == "95.33"
+    assert cells["expected %"] == "96.6 / 99.3 / 95.0"
+    assert cells["difference"] == "-0.1 / +0.0 / +0.3"
+    assert cells["verdict"] == "pass"
+
+
+def test_a_moved_metric_is_told_with_from_to_band_and_command(expectations, run_info, row_result, figures):
+    results, verdicts = judged(expectations, run_info, {1: row_result(figures=figures(train_loss=0.55))}, {1: row_result()})
+    [(headline, sentences)] = explanations(results, verdicts)
+    assert headline == "row 1 (reference): regressed"
+    assert sentences[0].startswith("train loss regressed from 0.5000 to 0.5500, allowed 0.4900 to 0.5100 (baseline; 2 %")
+    assert sentences[-1] == "again: python -m bench run --tier smoke --rows 1"
+
+
+def test_a_slow_smoke_row_is_a_warning(expectations, run_info, row_result, figures):
+    results, verdicts = judged(expectations, run_info, {1: row_result(figures=figures(seconds=99.0))}, {1: row_result()})
+    assert table_cells(verdicts)[0][-1] == "pass, slower"
+    [(_, sentences)] = explanations(results, verdicts)
+    assert sentences[0].startswith("warning, duration regressed from 16.0000 to 99.0000")
+
+
+def test_rows_without_figures_have_dashes(expectations, run_info, row_result):
+    failed = row_result(figures=None, error="broken")
+    _, verdicts = judged(expectations, run_info, {1: failed, 2: None}, {1: row_result()})
+    assert [cells[2:] for cells in table_cells(verdicts)] == [("-",) * 6 + ("error",), ("-",) * 6 + ("missing",)]
+    assert closing_line(verdicts) == "0 of 2 judged rows hold"
+
+
+def test_passing_rows_need_no_words(expectations, run_info, row_result):
+    results, verdicts = judged(expectations, run_info, {1: row_result()}, {1: row_result()})
+    assert explanations(results, verdicts) == []
+    assert closing_line(verdicts) == "1 of 1 judged rows hold"
+
+
+def test_rows_that_cannot_be_compared_are_counted_apart(expectations, run_info, row_result):
+    other = row_result(digests={"settings": "other", "data": "d"})
+    _, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()}, own_inputs=True)
+    assert closing_line(verdicts) == "no row was judged; 1 not comparable"

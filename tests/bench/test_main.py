@@ -1,0 +1,94 @@
+import shutil
+
+import pytest
+
+import bench.__main__
+from bench.__main__ import main
+from bench.expectations import save_expectations
+from bench.results import row_file
+
+
+@pytest.fixture(autouse=True)
+def toy_smoke(monkeypatch, toy_tier):
+    monkeypatch.setitem(bench.__main__.TIERS, "smoke", toy_tier)
+
+
+@pytest.fixture
+def recorded(tmp_path, toy_run):
+    """Expectations that the toy run meets."""
+    path = tmp_path / "recorded.json"
+    save_expectations(path, toy_run.expectations)
+    return path
+
+
+def test_run_exits_0_where_every_row_holds(tmp_path, recorded, capsys):
+    assert main(["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 0
+    assert "2 of 2 judged rows hold" in capsys.readouterr().out
+    assert row_file(tmp_path / "out", 2).is_file()
+
+
+def test_run_exits_1_and_names_a_row_without_expectation(tmp_path, recorded, capsys):
+    assert main(["run", "--rows", "2-3", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 1
+    output = capsys.readouterr().out
+    assert "row 3 (last layer only): missing" in output
+    assert "row 2 (first token)" in output
+
+
+def test_check_judges_without_running(toy_run, recorded, expected_file, capsys):
+    assert main(["check", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert main(["check", str(toy_run.folder), "--expected", str(expected_file)]) == 1
+
+
+def test_check_works_on_a_moved_folder(toy_run, recorded, tmp_path):
+    shutil.move(toy_run.folder, tmp_path / "elsewhere")
+    assert main(["check", str(tmp_path / "elsewhere"), "--expected", str(recorded)]) == 0
+
+
+def test_show_never_fails_on_a_verdict(toy_run, expected_file, capsys):
+    assert main(["show", str(toy_run.folder), "--expected", str(expected_file)]) == 0
+    assert "torch" in capsys.readouterr().out
+
+
+def test_list_prints_rows(capsys):
+    assert main(["list"]) == 0
+    assert "padded to the full context" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--rows", "20"], "row 20 does not exist"),
+        (["run", "--rows", "x"], "is not a selection of rows"),
+        (["run", "--device", "abacus"], "--device abacus is unknown"),
+        (["run", "--seed", "-1"], "--seed -1 is not possible"),
+        (["run", "--data-dir", "nowhere"], "holds no toys"),
+        (["run", "--expected", "nowhere.json"], "cannot be read"),
+        (["check", "nowhere"], "holds no run.json"),
+        (["show", "nowhere"], "holds no run.json"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["run", "--tier", "huge"], ["check"], ["run", "--ro", "1"]])
+def test_an_unknown_command_is_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_an_interrupted_run_keeps_its_rows(tmp_path, recorded, monkeypatch, capsys):
+    def interrupted(request, folder):
+        yield from ()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.__main__, "run_rows", interrupted)
+    assert main(["run", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 130
+    assert (tmp_path / "out" / "run.json").is_file()

@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+import bench.run
+from bench.expectations import ExpectationError, load_expectations
+from bench.record import record
+
+
+@pytest.fixture
+def clean_tree(monkeypatch):
+    """Pretends that the checkout is committed, or not."""
+    describe = bench.run.describe_environment
+
+    def pretend(commit="c0ffee", dirty=False):
+        monkeypatch.setattr(bench.run, "describe_environment", lambda device: replace(describe(device), git_commit=commit, git_dirty=dirty))
+
+    pretend()
+    return pretend
+
+
+@pytest.fixture
+def quiet():
+    return Console(quiet=True)
+
+
+def test_recording_stores_figures_with_their_provenance(clean_tree, toy_request, expected_file, quiet):
+    record(toy_request("1-2"), expected_file, quiet)
+    baselines = load_expectations(expected_file).baselines["smoke"]["cpu"]
+    assert set(baselines) == {1, 2}
+    assert baselines[1].provenance.git_commit == "c0ffee"
+    assert baselines[1].history[0].step == 0
+
+
+@pytest.mark.parametrize("tree", [{"dirty": True}, {"commit": ""}])
+def test_a_dirty_tree_is_refused(clean_tree, toy_request, expected_file, quiet, tree):
+    before = expected_file.read_bytes()
+    clean_tree(**tree)
+    with pytest.raises(ExpectationError, match="clean git checkout"):
+        record(toy_request(), expected_file, quiet)
+    assert expected_file.read_bytes() == before
+
+
+def test_own_inputs_are_refused(clean_tree, toy_request, expected_file, quiet):
+    with pytest.raises(ExpectationError, match="cannot become a baseline"):
+        record(toy_request(seed=7), expected_file, quiet)
+
+
+def test_figures_that_differ_between_two_runs_are_refused(clean_tree, toy_request, toy_tier, expected_file, quiet):
+    seeds = iter((123, 7, 8, 9))
+    unsteady = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
+    before = expected_file.read_bytes()
+    with pytest.raises(ExpectationError, match="row 1 gave other figures the second time"):
+        record(replace(toy_request(), tier=unsteady), expected_file, quiet)
+    assert expected_file.read_bytes() == before
+
+
+def test_a_non_finite_loss_is_refused(clean_tree, toy_request, toy_tier, expected_file, quiet):
+    exploding = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1e30))
+    before = expected_file.read_bytes()
+    with pytest.raises(ExpectationError, match="the loss is"):
+        record(replace(toy_request(), tier=exploding), expected_file, quiet)
+    assert expected_file.read_bytes() == before

@@ -1,0 +1,107 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.expectations import load_expectations
+from bench.judge import judge
+from bench.results import ResultsError, read_results
+from bench.rows import select_rows
+from bench.run import finish, make_request, new_folder, run_row, run_rows
+from gptcore.errors import AssetError, UsageError
+from gptcore.inputs import Sources
+
+
+def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, tmp_path):
+    again = new_folder(toy_request("1-2"), tmp_path / "again")
+    for result in run_rows(toy_request("1-2"), again):
+        first = toy_run.results.rows[result.row]
+        assert result.figures.history == first.figures.history
+        assert result.figures.counts == first.figures.counts
+        assert result.digests == first.digests
+
+
+def test_a_run_passes_against_its_own_recording(toy_run):
+    assert all(verdict.holds for verdict in judge(toy_run.results, toy_run.expectations))
+
+
+def test_every_run_leaves_a_ready_replacement_and_a_table(toy_run):
+    replacement = load_expectations(toy_run.folder / "expected_results.json")
+    assert replacement == toy_run.expectations
+    assert "| 2 | first token |" in (toy_run.folder / "table.md").read_text()
+
+
+def test_rows_are_written_one_by_one(toy_request, tmp_path):
+    request = toy_request("1-3")
+    folder = new_folder(request, tmp_path / "run")
+    running = run_rows(request, folder)
+    next(running)
+    assert set(read_results(folder).rows) == {1}
+    next(running)
+    assert set(read_results(folder).rows) == {1, 2}
+
+
+def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
+    folder = new_folder(toy_request(seed=7), tmp_path / "run")
+    ours, usual = (run_row(select_rows("1")[0], request, folder) for request in (toy_request(seed=7), toy_request()))
+    assert (ours.seed, usual.seed) == (7, 123)
+    assert ours.digests["settings"] != usual.digests["settings"]
+    assert ours.figures.history != usual.figures.history
+    assert toy_request(seed=7).own_inputs
+    assert not toy_request().own_inputs
+
+
+def test_a_row_that_breaks_loses_no_other_row(toy_request, toy_tier, tmp_path):
+    def gather(experiment, sources):
+        if experiment.trainable_token_pos == "first":
+            raise AssetError("weights.safetensors is damaged: fetch it again")
+        if experiment.trainable_layers == "last_layer":
+            raise RuntimeError("a defect")
+        return toy_tier.gather(experiment, sources)
+
+    request = replace(toy_request("1-4"), tier=replace(toy_tier, gather=gather))
+    folder = new_folder(request, tmp_path / "run")
+    results = {result.row: result for result in run_rows(request, folder)}
+    assert results[2].error == "weights.safetensors is damaged: fetch it again"
+    assert results[3].error.startswith("RuntimeError: a defect\nTraceback")
+    assert results[1].figures
+    assert results[4].figures
+    assert read_results(folder).rows == results
+
+
+def test_missing_inputs_stop_the_run_before_it_starts(toy_tier, tmp_path):
+    with pytest.raises(AssetError, match="holds no toys"):
+        make_request(toy_tier, select_rows("1"), None, Sources(data=tmp_path), None)
+
+
+def test_an_impossible_seed_or_device_stops_the_run_before_it_starts(toy_tier):
+    with pytest.raises(UsageError, match="--seed -1"):
+        make_request(toy_tier, select_rows("1"), None, Sources(), -1)
+    with pytest.raises(UsageError, match="--device abacus"):
+        make_request(toy_tier, select_rows("1"), "abacus", Sources(), None)
+
+
+def test_the_command_repeats_the_request(toy_request, tmp_path):
+    request = toy_request("4", sources=Sources(data=tmp_path / "my data", limit_train=60), seed=7)
+    assert request.command == f"python -m bench run --tier smoke --device cpu --seed 7 --data-dir '{tmp_path}/my data' --limit-train 60"
+
+
+def test_run_json_says_where_and_what(toy_run):
+    info = json.loads((toy_run.folder / "run.json").read_text())
+    assert info["environment"]["packages"]["torch"] == torch.__version__
+    assert info["rows"] == [1, 2]
+    assert info["calibration_seconds"] > 0
+
+
+def test_a_taken_folder_is_refused(toy_run, toy_request):
+    with pytest.raises(ResultsError, match="not empty"):
+        new_folder(toy_request(), toy_run.folder)
+
+
+def test_finishing_an_incomplete_run_reports_the_missing_row(toy_request, tmp_path, expectations):
+    request = toy_request("1-2")
+    folder = new_folder(request, tmp_path / "run")
+    next(run_rows(request, folder))
+    finish(folder, expectations)
+    assert "| 2 | first token | - |" in (folder / "table.md").read_text()

@@ -1,0 +1,95 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from gptcore.batches import EncodedSplit, encode_dataset, load
+from gptcore.dataset import Dataset, Split
+from gptcore.errors import UsageError
+
+TRAIN = Split(("abc", "a", "abcdef"), (0, 1, 1))
+LONGER = Split(("abcdefgh",), (1,))
+PAD = 256
+
+
+@pytest.fixture
+def encode(miniature, byte_tokenizer):
+    """Encodes a data set whose validation text is longer than its training texts."""
+    return lambda dataset=Dataset(TRAIN, LONGER, TRAIN), **settings: encode_dataset(dataset, miniature(**settings), byte_tokenizer)  # noqa: B008
+
+
+def numbered(n):
+    """A split whose only token is the number of its row."""
+    return EncodedSplit(tuple(torch.tensor([index]) for index in range(n)), torch.ones(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64))
+
+
+def order(loader):
+    return [batch.tokens.flatten().tolist() for batch in loader]
+
+
+@pytest.mark.parametrize(("context_length", "length"), [("longest_training_example", 6), ("model_context_length", 40), ("2", 2), ("9", 9)])
+def test_every_text_is_cut_and_padded_on_the_right_to_one_length(context_length, length, encode):
+    splits = encode(context_length=context_length)
+    for name, texts in {"train": TRAIN.texts, "validation": LONGER.texts, "test": TRAIN.texts}.items():
+        assert [row.tolist() for row in splits[name].rows] == [(list(text.encode()) + [PAD] * length)[:length] for text in texts]
+        assert splits[name].lengths.tolist() == [min(len(text), length) for text in texts]
+
+
+def test_without_padding_every_text_keeps_its_length(encode):
+    splits = encode(no_padding=True, batch_size=1)
+    assert [row.tolist() for row in splits["train"].rows] == [list(text.encode()) for text in TRAIN.texts]
+    assert [len(row) for row in splits["validation"].rows] == [8]
+
+
+def test_a_batch_holds_tokens_last_positions_and_labels(encode):
+    batch = encode()["train"].batch([2, 0])
+    assert batch.tokens.tolist() == [list(b"abcdef"), [*b"abc", PAD, PAD, PAD]]
+    assert batch.last_token.tolist() == [5, 2]
+    assert batch.labels.tolist() == [1, 0]
+
+
+def test_a_training_text_longer_than_the_model_reads_is_refused(encode):
+    long = Split(("x" * 41,), (0,))
+    with pytest.raises(UsageError, match=r"longest_training_example is 41 tokens here: .* reads 40; use --context_length model_context_length"):
+        encode(Dataset(long, TRAIN, TRAIN))
+    assert encode(Dataset(TRAIN, long, TRAIN))["validation"].lengths.tolist() == [6]
+    assert encode(Dataset(long, TRAIN, TRAIN), context_length="model_context_length")["train"].lengths.tolist() == [40]
+
+
+@pytest.mark.parametrize("place", ["train", "validation", "test"])
+def test_without_padding_any_text_longer_than_the_model_reads_is_refused(place, encode):
+    splits = {"train": TRAIN, "validation": TRAIN, "test": TRAIN} | {place: Split(("x" * 41,), (0,))}
+    with pytest.raises(UsageError, match="--no_padding cuts nothing, and one text has 41 tokens"):
+        encode(Dataset(**splits), no_padding=True, batch_size=1)
+
+
+def test_the_first_pass_is_the_published_one():
+    torch.manual_seed(123)
+    first = next(iter(load(numbered(1045), 8, training=True)))
+    assert first.tokens.flatten().tolist() == [668, 713, 388, 375, 269, 137, 858, 963]
+
+
+def test_the_training_loader_drops_the_last_partial_batch_and_shuffles_anew():
+    loader = load(numbered(1045), 8, training=True)
+    torch.manual_seed(1)
+    first, second = ([index for batch in order(loader) for index in batch] for _ in range(2))
+    assert len(first) == len(set(first)) == len(loader) * 8 == 1040
+    assert first != second
+    assert len(load(numbered(1045), 1, training=True)) == 1045
+
+
+def test_the_other_loaders_keep_order_and_rest():
+    assert order(load(numbered(7), 3, training=False)) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_every_pass_draws_as_a_plain_loader_does(training):
+    plain = DataLoader(torch.arange(20), batch_size=4, shuffle=training, drop_last=training)
+    states = []
+    for loader in (plain, load(numbered(20), 4, training=training)):
+        torch.manual_seed(3)
+        next(iter(loader))
+        list(loader)
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+    torch.manual_seed(3)
+    assert not torch.equal(states[0], torch.get_rng_state())

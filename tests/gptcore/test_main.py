@@ -1,0 +1,135 @@
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import gptcore.inputs
+from gptcore.__main__ import experiment_from, main, make_parser
+from gptcore.dataset import SPLITS
+from gptcore.experiment import Experiment
+from gptcore.model import GPT2_SIZES
+
+MEDIUM = "gpt2-medium (355M)"
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small_world(monkeypatch, tmp_path, dataset, byte_tokenizer, miniature, weights_of):
+    """gpt2-medium as a miniature that reads bytes, its weights and a data set in folders.  Returns the arguments that name them."""
+    tiny = miniature(model_size=GPT2_SIZES[MEDIUM]).model_size
+    monkeypatch.setitem(GPT2_SIZES, MEDIUM, tiny)
+    monkeypatch.setattr(gptcore.inputs, "gpt2_tokenizer", lambda folder: byte_tokenizer)
+    for name in SPLITS:
+        (tmp_path / f"{name}.csv").write_text(dataset.splits[name].to_csv())
+    folder = weights_of(tiny).parent
+    return ["--model_size", MEDIUM, "--data_dir", str(tmp_path), "--weights_dir", str(folder), "--device", "cpu", "--num_epochs", "2", "--eval_freq", "3"]
+
+
+def test_the_flags_of_every_row_work_as_typed(row):
+    flags, changes = row
+    assert experiment_from(make_parser().parse_args(shlex.split(flags))) == Experiment(**changes)
+
+
+def test_the_other_flags_reach_the_experiment():
+    flags = "--eval_freq 10 --eval_iter 2 --learning_rate 1e-4 --weight_decay 0 --seed 7 --num_epochs 3 --trainable_layers lora_alternative"
+    expected = Experiment(eval_freq=10, eval_iter=2, learning_rate=1e-4, weight_decay=0, seed=7, num_epochs=3, trainable_layers="lora_alternative")
+    assert experiment_from(make_parser().parse_args(flags.split())) == expected
+
+
+def test_a_run_prints_and_writes_its_figures(small_world, tmp_path, capsys):
+    assert main([*small_world, "--json", str(tmp_path / "figures.json")]) == 0
+    printed = capsys.readouterr().out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+
+    assert [set(entry) for entry in figures["history"]] == [{"epoch", "step", "train_loss", "validation_loss"}] * 4
+    assert [(entry["epoch"], entry["step"]) for entry in figures["history"]] == [(1, 0), (1, 3), (2, 6), (2, 9)]
+    assert [entry["epoch"] for entry in figures["epoch_accuracies"]] == [1, 2]
+    assert {name: count["n"] for name, count in figures["counts"].items()} == {"train": 40, "validation": 13, "test": 11}
+    for name, count in figures["counts"].items():
+        assert figures[f"{name}_accuracy"] == count["right"] / count["n"]
+        assert f"{name} accuracy: {figures[f'{name}_accuracy']:.2%}" in printed
+    assert figures["train_seconds"] > 0
+    assert (figures["settings"]["model_size"], figures["settings"]["num_epochs"], figures["settings"]["device"]) == (MEDIUM, 2, "cpu")
+
+    losses = [(f"{entry['train_loss']:.6f}", f"{entry['validation_loss']:.6f}") for entry in figures["history"]]
+    assert re.findall(r"train loss (\d\.\d{6}), validation loss (\d\.\d{6})\n", printed) == losses
+    assert re.search(r"took \d+\.\d\d minutes", printed)
+
+
+def test_the_limit_shortens_training(small_world, tmp_path):
+    assert main([*small_world, "--limit_train", "17", "--json", str(tmp_path / "figures.json")]) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["counts"]["train"]["n"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no_padding"], "--batch_size 8 cannot go with --no_padding"),
+        (["--seed", "-1"], "--seed -1 is not possible"),
+        (["--device", "abacus"], "--device abacus is unknown"),
+        (["--limit_train", "0"], "--limit_train 0 leaves nothing"),
+        (["--limit_train", "3"], "--batch_size 8 is more than the 3 training texts"),
+        (["--data_dir", "nowhere"], "train.csv cannot be read"),
+        (["--weights_dir", "nowhere"], "nowhere holds no weights"),
+        (["--json", "missing/figures.json"], "--json missing/figures.json cannot be written"),
+        (["--json", "."], "--json . cannot be written"),
+        (["--learning_rate", "1e30"], "the loss is nan at epoch 1, step 0"),
+    ],
+    ids=shlex.join,
+)
+def test_what_the_person_can_mend_is_one_sentence_and_exit_code_2(arguments, message, small_world, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main([*small_world, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--weights", "own"], ["--batch_size", "many"], ["--batch", "8"], ["--model_size", "gpt2-tiny"]], ids=shlex.join)
+def test_flags_that_do_not_exist_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_an_interrupted_run_writes_nothing(small_world, tmp_path, monkeypatch):
+    def interrupt(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gptcore.__main__.finetune", interrupt)
+    assert main([*small_world, "--json", str(tmp_path / "figures.json")]) == 130
+    assert not (tmp_path / "figures.json").exists()
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    command = [sys.executable, "-m", "gptcore", "--data_dir", str(tmp_path / "nowhere")]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert run.returncode == 2
+    assert re.fullmatch(r"error: .*train\.csv cannot be read .*\n", run.stderr)
+
+
+@pytest.mark.slow
+def test_the_golden_trace_is_retraced(real_data, tmp_path):
+    """SPEC §5, on the real data: losses to three decimals, accuracies exactly."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert main(["--weights", "random", "--num_epochs", "1", "--device", "cpu", "--json", str(tmp_path / "figures.json")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [(entry["step"], round(entry["train_loss"], 3), round(entry["validation_loss"], 3)) for entry in figures["history"]] == [
+        (0, 0.862, 0.949),
+        (50, 0.352, 0.262),
+        (100, 0.419, 0.516),
+    ]
+    (epoch,) = figures["epoch_accuracies"]
+    assert (epoch["train_accuracy"], epoch["validation_accuracy"]) == (0.825, 0.9)
+    assert figures["counts"]["train"]["n"] == 1040

@@ -1,0 +1,221 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gptcore.training
+from gptcore.dataset import Dataset, Split
+from gptcore.errors import TrainingError, UsageError
+from gptcore.experiment import Experiment
+from gptcore.tokenizer import make_tokenizer
+from gptcore.training import finetune
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def agrees_with_reference(reference, inputs_of):
+    """Checks that `finetune` and the independent implementation see the same losses step by step and the same counts."""
+
+    def check(experiment):
+        inputs = inputs_of(experiment)
+        result = finetune(experiment, inputs, device=CPU)
+        with torch.random.fork_rng():
+            history, epoch_accuracies, counts = reference.finetune(experiment, inputs.dataset, inputs.weights)
+        assert [(evaluation.epoch, evaluation.step) for evaluation in result.history] == [entry[:2] for entry in history]
+        losses = [(evaluation.train_loss, evaluation.validation_loss) for evaluation in result.history]
+        torch.testing.assert_close(torch.tensor(losses), torch.tensor([entry[2:] for entry in history]), atol=1e-5, rtol=0)
+        assert [(epoch.train_accuracy, epoch.validation_accuracy) for epoch in result.epoch_accuracies] == epoch_accuracies
+        assert [(count.right, count.n) for count in result.counts.values()] == counts
+
+    return check
+
+
+def test_every_row_trains_like_the_reference(row, miniature, agrees_with_reference):
+    agrees_with_reference(miniature(**row[1]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trainable_layers": "lora_alternative", "lora_alpha": 3},
+        {"trainable_layers": "lora", "weights": "random"},
+        {"context_length": "7", "trainable_token_pos": "flexible"},
+        {"context_length": "7", "average_embeddings": True},
+        {"accumulation_steps": 3},
+        {"accumulation_steps": 100},
+        {"eval_freq": 1, "eval_iter": 1},
+        {"eval_freq": 7, "eval_iter": 100, "num_epochs": 3},
+        {"batch_size": 45},
+        {"weight_decay": 5.0, "trainable_layers": "all"},
+        {"seed": 0, "weights": "random", "trainable_layers": "all"},
+        {"seed": 2**63 - 1},
+    ],
+    ids=str,
+)
+def test_other_settings_train_like_the_reference(changes, miniature, agrees_with_reference):
+    agrees_with_reference(miniature(**changes))
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 3])
+def test_gradients_have_the_references_scale(accumulation_steps, miniature, agrees_with_reference, monkeypatch):
+    """AdamW hardly notices the scale of a gradient; plain gradient descent, in both implementations, does."""
+    monkeypatch.setattr(torch.optim, "AdamW", lambda parameters, lr, weight_decay: torch.optim.SGD(parameters, lr=20 * lr, weight_decay=weight_decay))
+    agrees_with_reference(miniature(accumulation_steps=accumulation_steps))
+
+
+any_settings = st.fixed_dictionaries(
+    {
+        "weights": st.sampled_from(["pretrained", "random"]),
+        "trainable_layers": st.sampled_from(["last_layer", "last_block", "last_two_blocks", "all", "lora", "lora_alternative"]),
+        "context_length": st.sampled_from(["longest_training_example", "model_context_length", "1", "12"]),
+        "disable_causal_mask": st.booleans(),
+        "num_epochs": st.integers(1, 3),
+        "accumulation_steps": st.integers(1, 4),
+        "eval_freq": st.integers(2, 9),
+        "eval_iter": st.integers(1, 6),
+        "weight_decay": st.sampled_from([0.0, 0.1, 1.0]),
+        "seed": st.integers(0, 2**63 - 1),
+    }
+)
+any_position = st.one_of(st.fixed_dictionaries({"trainable_token_pos": st.sampled_from(["first", "last", "flexible"])}), st.just({"average_embeddings": True}))
+any_batches = st.one_of(st.fixed_dictionaries({"batch_size": st.integers(4, 20)}), st.just({"no_padding": True, "batch_size": 1}))
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@given(any_settings, any_position, any_batches)
+def test_any_settings_train_like_the_reference(miniature, agrees_with_reference, changes, position, batches):
+    agrees_with_reference(miniature(**changes, **position, **batches))
+
+
+def test_row_18_equals_row_1_bit_for_bit(miniature, inputs_of):
+    row_1, row_18 = miniature(), miniature(ignore_index=50256)
+    results = [finetune(experiment, inputs_of(experiment), device=CPU) for experiment in (row_1, row_18)]
+    assert results[0].history == results[1].history
+    assert results[0].counts == results[1].counts
+
+
+def test_ignored_labels_reach_the_loss(miniature, inputs_of):
+    """With label 1 ignored every loss is that of class 0 alone, which training drives towards 0."""
+    experiment = miniature(ignore_index=1, num_epochs=20, learning_rate=0.02, eval_freq=99, eval_iter=1)
+    result = finetune(experiment, inputs_of(experiment), device=CPU)
+    zeros = inputs_of(experiment).dataset.test.labels.count(0)
+    assert result.counts["test"].right == zeros
+
+
+@pytest.mark.parametrize("changes", [{"trainable_layers": "all"}, {"weights": "random", "trainable_layers": "lora"}], ids=str)
+def test_a_second_run_repeats_the_first_bit_for_bit(changes, miniature, inputs_of):
+    experiment = miniature(**changes)
+    first = finetune(experiment, inputs_of(experiment), device=CPU)
+    torch.rand(5)
+    second = finetune(experiment, inputs_of(experiment), device=CPU)
+    assert (first.history, first.epoch_accuracies, first.counts) == (second.history, second.epoch_accuracies, second.counts)
+
+
+@pytest.mark.parametrize("learning_rate", [1e-3, 1e30], ids=["success", "failure"])
+@pytest.mark.parametrize(("deterministic", "warn_only"), [(False, False), (True, True), (True, False)])
+def test_the_callers_random_state_and_switches_are_restored(deterministic, warn_only, learning_rate, miniature, inputs_of):
+    experiment = miniature(learning_rate=learning_rate, num_epochs=1)
+    before = torch.get_rng_state()
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    try:
+        finetune(experiment, inputs_of(experiment), device=CPU)
+    except TrainingError:
+        assert learning_rate == 1e30
+    finally:
+        after = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+        torch.use_deterministic_algorithms(False)
+    assert after == (deterministic, warn_only)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_report_hears_every_event_in_order(miniature, inputs_of):
+    experiment = miniature(eval_freq=4)
+    heard = []
+    result = finetune(experiment, inputs_of(experiment), device=CPU, report=heard.append)
+    assert [(type(event).__name__, event.epoch) for event in heard] == [
+        ("Evaluation", 1),  # step 0
+        ("Evaluation", 1),  # step 4
+        ("EpochAccuracy", 1),
+        ("Evaluation", 2),  # step 8
+        ("EpochAccuracy", 2),
+    ]
+    assert [*result.history, *result.epoch_accuracies] == [heard[0], heard[1], heard[3], heard[2], heard[4]]
+
+
+def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniature, inputs_of):
+    clock = [0.0]
+
+    def taking(seconds, function):
+        def wrapped(*arguments, **keywords):
+            clock[0] += seconds
+            return function(*arguments, **keywords)
+
+        return wrapped
+
+    experiment = miniature(num_epochs=1, eval_freq=99)
+    inputs = inputs_of(experiment)
+    monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(gptcore.training, "encode_dataset", taking(10_000, gptcore.training.encode_dataset))
+    monkeypatch.setattr(gptcore.training, "build_classifier", taking(10_000, gptcore.training.build_classifier))
+    monkeypatch.setattr(gptcore.training, "loss_of", taking(1, gptcore.training.loss_of))
+    monkeypatch.setattr(gptcore.training, "count_right", taking(100, gptcore.training.count_right))
+    result = finetune(experiment, inputs, device=CPU)
+    # 5 batches, 3 + 2 batches of one evaluation (validation has two), one measurement of both splits after the epoch
+    assert result.train_seconds == 5 + 3 + 2 + 2 * 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [({"learning_rate": 1e30}, "epoch 1, step 0"), ({"ignore_index": 0, "batch_size": 1, "no_padding": True}, "epoch 1, step")],
+    ids=["weights blow up", "every label ignored"],
+)
+def test_a_loss_that_is_not_finite_stops_the_training(changes, place, miniature, inputs_of):
+    experiment = miniature(**changes)
+    with pytest.raises(TrainingError, match=rf"(nan|inf) at {place}"):
+        finetune(experiment, inputs_of(experiment), device=CPU)
+
+
+def test_weights_that_are_not_finite_stop_the_training(miniature, inputs_of, monkeypatch):
+    experiment = miniature(weights="random")
+    real = gptcore.training.random_gpt
+
+    def broken(*arguments, **keywords):
+        model = real(*arguments, **keywords)
+        model.final_norm.weight.data.fill_(math.nan)
+        return model
+
+    monkeypatch.setattr(gptcore.training, "random_gpt", broken)
+    with pytest.raises(TrainingError, match="nan at epoch 1, step 0"):
+        finetune(experiment, inputs_of(experiment), device=CPU)
+
+
+def test_a_batch_larger_than_the_training_split_is_refused(miniature, inputs_of):
+    experiment = miniature(batch_size=46)
+    with pytest.raises(UsageError, match="--batch_size 46 is more than the 45 training texts"):
+        finetune(experiment, inputs_of(experiment), device=CPU)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(miniature, inputs_of, byte_tokenizer):
+    experiment = miniature()
+    larger = make_tokenizer("larger", {bytes([byte]): byte for byte in range(256)} | {b"ab": 256})
+    with pytest.raises(UsageError, match=r"the tokenizer has 258 tokens and .* knows 257"):
+        finetune(experiment, inputs_of(experiment, tokenizer=larger), device=CPU)
+
+
+def test_the_real_defaults_are_the_published_ones():
+    default = Experiment()
+    assert (default.learning_rate, default.weight_decay, default.batch_size, default.num_epochs) == (5e-5, 0.1, 8, 5)
+    assert (default.eval_freq, default.eval_iter, default.seed, default.accumulation_steps) == (50, 5, 123, 1)
+
+
+def test_training_separates_two_plain_classes(miniature, inputs_of):
+    """The figures mean something: a text of a's and a text of b's are told apart."""
+    texts, labels = ("aaaa", "bbbb") * 12, (0, 1) * 12
+    split = Split(texts, labels)
+    experiment = miniature(num_epochs=10)
+    result = finetune(experiment, inputs_of(experiment, dataset=Dataset(split, split, split)), device=CPU)
+    assert result.counts["test"].accuracy == 1
+    assert result.history[-1].train_loss < result.history[0].train_loss / 2
