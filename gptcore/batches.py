@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from gptcore.dataset import Dataset, Split, SplitName
+from gptcore.dataset import Dataset, SplitName
 from gptcore.errors import UsageError
 from gptcore.experiment import LONGEST_TRAINING_EXAMPLE, MODEL_CONTEXT_LENGTH, Experiment
 from gptcore.tokenizer import Tokenizer
@@ -17,23 +17,23 @@ from gptcore.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens: (B, T) int64; last_token: (B,) int64, position of the last token that is not padding; labels: (B,) int64."""
+    """tokens: (B, T) int64; position: (B,) int64, where the class is read; labels: (B,) int64."""
 
     tokens: Tensor
-    last_token: Tensor
+    position: Tensor
     labels: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        return Batch(self.tokens.to(device), self.last_token.to(device), self.labels.to(device))
+        return Batch(self.tokens.to(device), self.position.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """A split as rows of tokens, padded to one length or (no padding) each at its own."""
+    """A split as rows of tokens, padded to one length or (no padding) each at its own, and the position (N,) each one's class is read from."""
 
     rows: tuple[Tensor, ...]
-    lengths: Tensor
+    positions: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class EncodedSplit:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The examples at `indices` as one batch; their rows must have one length."""
         chosen = list(indices)
-        return Batch(torch.stack([self.rows[index] for index in chosen]), self.lengths[chosen] - 1, self.labels[chosen])
+        return Batch(torch.stack([self.rows[index] for index in chosen]), self.positions[chosen], self.labels[chosen])
 
 
 def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenizer) -> dict[SplitName, EncodedSplit]:
@@ -56,7 +56,7 @@ def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenize
     limit = experiment.model_size.context_length
     if length is None and longest > limit:
         raise UsageError(f"--no_padding cuts nothing, and one text has {longest} tokens: {experiment.model_size.name} reads {limit}; shorten the text")
-    return {name: encode_split(encoded[name], split, length, tokenizer.pad_token) for name, split in dataset.splits.items()}
+    return {name: encode_split(encoded[name], split.labels, length, tokenizer.pad_token, experiment) for name, split in dataset.splits.items()}
 
 
 def padded_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -> int:
@@ -77,15 +77,22 @@ def padded_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -
             return int(number)
 
 
-def encode_split(encoded: Sequence[list[int]], split: Split, length: int | None, pad_token: int) -> EncodedSplit:
+def encode_split(encoded: Sequence[list[int]], labels: Sequence[int], length: int | None, pad_token: int, experiment: Experiment) -> EncodedSplit:
     """Cut to `length` and pad on the right to exactly that; with None leave every row at its own length."""
     cut = [tokens[:length] for tokens in encoded]
     padded = [tokens + [pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
     return EncodedSplit(
         rows=tuple(torch.tensor(tokens) for tokens in padded),
-        lengths=torch.tensor([len(tokens) for tokens in cut]),
-        labels=torch.tensor(split.labels),
+        positions=torch.tensor([read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]),
+        labels=torch.tensor(labels),
     )
+
+
+def read_position(n_tokens: int, n_padded: int, experiment: Experiment) -> int:
+    """The position the class is read from, of a row with `n_tokens` tokens of text and `n_padded` in all.  Mean pooling reads up to the last."""
+    if experiment.average_embeddings:
+        return n_padded - 1
+    return {"first": 0, "last": n_padded - 1, "flexible": n_tokens - 1}[experiment.trainable_token_pos]
 
 
 def load(split: EncodedSplit, batch_size: int, *, training: bool) -> DataLoader[Batch]:

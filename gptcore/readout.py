@@ -8,13 +8,7 @@ from gptcore.experiment import Experiment
 
 
 def read_out(logits: Tensor, batch: Batch, experiment: Experiment) -> Tensor:
-    """logits: (B, T, 2).  Returns (B, 2): at the first, the last or the last real token, or the mean over all positions, padding included."""
+    """logits: (B, T, 2).  Returns (B, 2): at each text's position, or the mean over all positions, padding included."""
     if experiment.average_embeddings:
         return logits.mean(dim=1)
-    match experiment.trainable_token_pos:
-        case "first":
-            return logits[:, 0]
-        case "flexible":
-            return logits[torch.arange(len(logits), device=logits.device), batch.last_token]
-        case _:
-            return logits[:, -1]
+    return logits[torch.arange(len(logits), device=logits.device), batch.position]

@@ -19,7 +19,7 @@ def encode(miniature, byte_tokenizer):
 
 def numbered(n):
     """A split whose only token is the number of its row."""
-    return EncodedSplit(tuple(torch.tensor([index]) for index in range(n)), torch.ones(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64))
+    return EncodedSplit(tuple(torch.tensor([index]) for index in range(n)), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64))
 
 
 def order(loader):
@@ -31,7 +31,6 @@ def test_every_text_is_cut_and_padded_on_the_right_to_one_length(context_length,
     splits = encode(context_length=context_length)
     for name, texts in {"train": TRAIN.texts, "validation": LONGER.texts, "test": TRAIN.texts}.items():
         assert [row.tolist() for row in splits[name].rows] == [(list(text.encode()) + [PAD] * length)[:length] for text in texts]
-        assert splits[name].lengths.tolist() == [min(len(text), length) for text in texts]
 
 
 def test_without_padding_every_text_keeps_its_length(encode):
@@ -43,16 +42,32 @@ def test_without_padding_every_text_keeps_its_length(encode):
 def test_a_batch_holds_tokens_last_positions_and_labels(encode):
     batch = encode()["train"].batch([2, 0])
     assert batch.tokens.tolist() == [list(b"abcdef"), [*b"abc", PAD, PAD, PAD]]
-    assert batch.last_token.tolist() == [5, 2]
+    assert batch.position.tolist() == [5, 5]
     assert batch.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "positions"),
+    [
+        ({"trainable_token_pos": "first"}, [0, 0, 0]),
+        ({"trainable_token_pos": "last"}, [5, 5, 5]),
+        ({"trainable_token_pos": "flexible"}, [2, 0, 5]),
+        ({"trainable_token_pos": "flexible", "context_length": "2"}, [1, 0, 1]),
+        ({"trainable_token_pos": "last", "no_padding": True, "batch_size": 1}, [2, 0, 5]),
+        ({"average_embeddings": True, "trainable_token_pos": "first"}, [5, 5, 5]),
+    ],
+    ids=str,
+)
+def test_the_class_is_read_from_the_chosen_position(settings, positions, encode):
+    assert encode(**settings)["train"].positions.tolist() == positions
 
 
 def test_a_training_text_longer_than_the_model_reads_is_refused(encode):
     long = Split(("x" * 41,), (0,))
     with pytest.raises(UsageError, match=r"longest_training_example is 41 tokens here: .* reads 40; use --context_length model_context_length"):
         encode(Dataset(long, TRAIN, TRAIN))
-    assert encode(Dataset(TRAIN, long, TRAIN))["validation"].lengths.tolist() == [6]
-    assert encode(Dataset(long, TRAIN, TRAIN), context_length="model_context_length")["train"].lengths.tolist() == [40]
+    assert [len(row) for row in encode(Dataset(TRAIN, long, TRAIN))["validation"].rows] == [6]
+    assert [len(row) for row in encode(Dataset(long, TRAIN, TRAIN), context_length="model_context_length")["train"].rows] == [40]
 
 
 @pytest.mark.parametrize("place", ["train", "validation", "test"])
