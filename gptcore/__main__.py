@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -14,7 +15,7 @@ from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
 from gptcore.model import GPT2_SIZES
-from gptcore.training import Evaluation, Event, Result, finetune
+from gptcore.training import Evaluation, Event, Execution, Result, finetune
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         check_writable(options.json)
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
     inputs = gather_inputs(experiment, sources)
-    result = finetune(experiment, inputs, device=device, report=print_event)
+    result = finetune(experiment, inputs, device=device, execution=Execution(plain=options.plain), report=print_event)
     print_result(result)
     if options.json:
         text = json.dumps(as_json(experiment, inputs, result, str(device)), indent=2, allow_nan=False) + "\n"
@@ -51,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gptcore", description="Fine-tune a GPT as a two-class text classifier.", allow_abbrev=False)
     add_experiment_flags(parser)
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
+    parser.add_argument("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
     parser.add_argument("--data_dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
     parser.add_argument("--limit_train", type=int, help="use only the first texts of the training split")
     parser.add_argument("--weights_dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
@@ -80,8 +82,8 @@ def experiment_from(options: argparse.Namespace) -> Experiment:
 
 def check_writable(path: Path) -> None:
     """Raise UsageError, before any work is done, where the file could not be written."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"--json {path} cannot be written: give a file name in a folder that exists")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"--json {path} cannot be written: give a file name in a folder you may write to")
 
 
 def print_event(event: Event) -> None:

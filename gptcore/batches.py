@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -17,37 +18,41 @@ from gptcore.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens: (B, T) int64; position: (B,) int64, where the class is read; labels: (B,) int64."""
+    """tokens: (B, T) int64; position: (B,) int64, where the class is read; labels: (B,) int64; rows: (B,) int64, numbers of the distinct rows."""
 
     tokens: Tensor
     position: Tensor
     labels: Tensor
+    rows: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        return Batch(self.tokens.to(device), self.position.to(device), self.labels.to(device))
+        return Batch(self.tokens.to(device), self.position.to(device), self.labels.to(device), self.rows.to(device))
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """A split as rows of tokens, padded to one length or (no padding) each at its own, and the position (N,) each one's class is read from."""
+    """A split as rows of tokens, the position (N,) each one's class is read from, the labels (N,), and numbers (N,): equal rows of any split share one."""
 
     rows: tuple[Tensor, ...]
     positions: Tensor
     labels: Tensor
+    numbers: Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The examples at `indices` as one batch; their rows must have one length."""
+        """The examples at `indices` as one batch, filled up on the right where their rows differ in length."""
         chosen = list(indices)
-        return Batch(torch.stack([self.rows[index] for index in chosen]), self.positions[chosen], self.labels[chosen])
+        tokens = pad_sequence([self.rows[index] for index in chosen], batch_first=True)  # (B, T)
+        return Batch(tokens, self.positions[chosen], self.labels[chosen], self.numbers[chosen])
 
 
-def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenizer) -> dict[SplitName, EncodedSplit]:
+def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenizer, *, needed_only: bool = False) -> dict[SplitName, EncodedSplit]:
     """The three splits as the experiment reads them: all padded and cut to the same length, or none at all.
 
+    With `needed_only` every row ends with the last token its class depends on.
     Raises UsageError where a text is longer than the model's context and the settings do not cut it.
     """
     encoded = {name: [tokenizer.encode(text) for text in split.texts] for name, split in dataset.splits.items()}
@@ -56,7 +61,21 @@ def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenize
     limit = experiment.model_size.context_length
     if length is None and longest > limit:
         raise UsageError(f"--no_padding cuts nothing, and one text has {longest} tokens: {experiment.model_size.name} reads {limit}; shorten the text")
-    return {name: encode_split(encoded[name], split.labels, length, tokenizer.pad_token, experiment) for name, split in dataset.splits.items()}
+    numbering: dict[tuple[int, ...], int] = {}
+    splits: dict[SplitName, EncodedSplit] = {}
+    for name, split in dataset.splits.items():
+        cut = [tokens[:length] for tokens in encoded[name]]
+        padded = [tokens + [tokenizer.pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
+        positions = [read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]
+        if needed_only:
+            padded = [row[: needed_tokens(position, len(row), experiment)] for position, row in zip(positions, padded, strict=True)]
+        splits[name] = EncodedSplit(
+            rows=tuple(torch.tensor(row) for row in padded),
+            positions=torch.tensor(positions),
+            labels=torch.tensor(split.labels),
+            numbers=torch.tensor([numbering.setdefault(tuple(row), len(numbering)) for row in padded]),
+        )
+    return splits
 
 
 def padded_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -> int:
@@ -77,17 +96,6 @@ def padded_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -
             return int(number)
 
 
-def encode_split(encoded: Sequence[list[int]], labels: Sequence[int], length: int | None, pad_token: int, experiment: Experiment) -> EncodedSplit:
-    """Cut to `length` and pad on the right to exactly that; with None leave every row at its own length."""
-    cut = [tokens[:length] for tokens in encoded]
-    padded = [tokens + [pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
-    return EncodedSplit(
-        rows=tuple(torch.tensor(tokens) for tokens in padded),
-        positions=torch.tensor([read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]),
-        labels=torch.tensor(labels),
-    )
-
-
 def read_position(n_tokens: int, n_padded: int, experiment: Experiment) -> int:
     """The position the class is read from, of a row with `n_tokens` tokens of text and `n_padded` in all.  Mean pooling reads up to the last."""
     if experiment.average_embeddings:
@@ -95,10 +103,19 @@ def read_position(n_tokens: int, n_padded: int, experiment: Experiment) -> int:
     return {"first": 0, "last": n_padded - 1, "flexible": n_tokens - 1}[experiment.trainable_token_pos]
 
 
-def load(split: EncodedSplit, batch_size: int, *, training: bool) -> DataLoader[Batch]:
-    """Batches of a split; the training loader shuffles and drops the last partial batch.
+def needed_tokens(position: int, n_padded: int, experiment: Experiment) -> int:
+    """How many of a row's tokens the class read from `position` depends on: with a causal mask none behind it."""
+    return n_padded if experiment.disable_causal_mask or experiment.average_embeddings else position + 1
+
+
+def load(split: EncodedSplit, batch_size: int, device: torch.device, *, training: bool) -> DataLoader[Batch]:
+    """Batches of a split on `device`; the training loader shuffles and drops the last partial batch.
 
     Each pass, shuffled or not, draws from torch's global CPU generator as the published loaders do.
     """
+
+    def collate(indices: Sequence[int]) -> Batch:
+        return split.batch(indices).to(device)
+
     indices = cast(TorchDataset[Batch], range(len(split)))
-    return DataLoader(indices, batch_size=batch_size, shuffle=training, drop_last=training, num_workers=0, collate_fn=split.batch)
+    return DataLoader(indices, batch_size=batch_size, shuffle=training, drop_last=training, num_workers=0, collate_fn=collate)

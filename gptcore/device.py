@@ -30,7 +30,7 @@ def reproducible() -> Iterator[None]:
     # cuBLAS repeats its sums only with a fixed workspace, which it reads when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield

@@ -17,12 +17,12 @@ LONGEST_TRAINING_EXAMPLE = "longest_training_example"
 MODEL_CONTEXT_LENGTH = "model_context_length"
 
 
-LARGEST_SEED = 2**63 - 1
+LARGEST = 2**63 - 1
 
 
-def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), minimum: float = -math.inf, maximum: float = math.inf) -> Any:
+def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), minimum: int = -LARGEST) -> Any:
     """A field with its default, one line about it, and what it may be."""
-    return field(default=default, metadata={"about": about, "choices": choices, "minimum": minimum, "maximum": maximum})
+    return field(default=default, metadata={"about": about, "choices": choices, "minimum": minimum})
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Experiment:
     eval_iter: int = setting(5, "batches per evaluation", minimum=1)
     learning_rate: float = setting(5e-5, "AdamW's learning rate", minimum=0)
     weight_decay: float = setting(0.1, "AdamW's weight decay", minimum=0)
-    seed: int = setting(123, "seed of random weights, head and data order", minimum=0, maximum=LARGEST_SEED)
+    seed: int = setting(123, "seed of random weights, head and data order", minimum=0)
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -80,12 +80,13 @@ class Experiment:
 
 def check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:
     """Raise UsageError where `value` is none of the choices, out of range or not finite."""
-    choices, minimum, maximum = metadata["choices"], metadata["minimum"], metadata["maximum"]
+    choices, minimum = metadata["choices"], metadata["minimum"]
     if choices and isinstance(value, str) and value not in choices:
         raise UsageError(f"--{name} {value} is unknown: choose one of {', '.join(choices)}")
-    if isinstance(value, int | float) and not (math.isfinite(value) and minimum <= value <= maximum):
-        limits = f"at least {minimum}" if maximum == math.inf else f"from {minimum} to {maximum}"
-        raise UsageError(f"--{name} {value} is not possible: give a finite number, {limits}")
+    if isinstance(value, int) and not minimum <= value <= LARGEST:
+        raise UsageError(f"--{name} {value} is not possible: give a whole number from {minimum} to {LARGEST}")
+    if isinstance(value, float) and not (math.isfinite(value) and value >= minimum):
+        raise UsageError(f"--{name} {value} is not possible: give a finite number, at least {minimum}")
 
 
 def settings_of(experiment: Experiment) -> dict[str, Any]:

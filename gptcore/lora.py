@@ -23,14 +23,17 @@ class LoRALinear(nn.Module):
         output: Tensor = self.linear(hidden) + self.alpha * (hidden @ self.A @ self.B)
         return output
 
+    def merged_weight(self) -> Tensor:
+        """One weight that does what layer and adapter do together, W + alpha * (A B)^T: (out, in)."""
+        return self.linear.weight + self.alpha * (self.A @ self.B).T
+
 
 class MergedLoRALinear(LoRALinear):
-    """The same function computed with one merged weight, W + alpha * (A B)^T."""
+    """The same function computed with the merged weight."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden: (..., in).  Returns (..., out)."""
-        weight = self.linear.weight + self.alpha * (self.A @ self.B).T  # (out, in)
-        return F.linear(hidden, weight, self.linear.bias)
+        return F.linear(hidden, self.merged_weight(), self.linear.bias)
 
 
 def add_lora(module: nn.Module, rank: int, alpha: float, *, merged: bool = False) -> None:

@@ -110,9 +110,14 @@ class GPT(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: (B, T) int64, T at most the context length.  Returns the head's output at every position: (B, T, V) or (B, T, 2)."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        hidden = self.token_embedding(tokens) + self.position_embedding(positions)  # (B, T, D)
+        hidden = self.embed(tokens)
         for block in self.blocks:
             hidden = block(hidden)
         logits: Tensor = self.head(self.final_norm(hidden))
         return logits
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens: (B, T) int64.  Returns the first block's input, (B, T, D)."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        embedded: Tensor = self.token_embedding(tokens) + self.position_embedding(positions)
+        return embedded

@@ -16,6 +16,7 @@ from gptcore.dataset import SplitName
 from gptcore.device import reproducible
 from gptcore.errors import TrainingError, UsageError
 from gptcore.experiment import Experiment
+from gptcore.fast import fast_classifier
 from gptcore.freezing import make_classifier
 from gptcore.inputs import Inputs
 from gptcore.model import GPT
@@ -65,25 +66,40 @@ class Result:
     train_seconds: float
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How to compute what an experiment defines; figures agree up to rounding.
+
+    plain: every batch through the whole network, all positions.  memory_budget: bytes that kept features of the frozen part may take.
+    """
+
+    plain: bool = False
+    memory_budget: int = 8 * 2**30
+
+
 Event = Evaluation | EpochAccuracy
 Report = Callable[[Event], None]
 Loaders = Mapping[SplitName, DataLoader[Batch]]
+Classify = Callable[[Batch], Tensor]
 
 
-def finetune(experiment: Experiment, inputs: Inputs, *, device: torch.device, report: Report = lambda event: None) -> Result:
+def finetune(
+    experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution = Execution(), report: Report = lambda event: None
+) -> Result:
     """Fine-tune one experiment; `report` hears every evaluation and epoch as it happens.
 
     Raises UserError for inputs the experiment cannot use, TrainingError where the loss stops being finite.
     """
     check_inputs(experiment, inputs)
     with reproducible():
-        splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer)
+        splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
         model = build_classifier(experiment, inputs).to(device)
-        loaders = make_loaders(splits, experiment)
+        loaders = make_loaders(splits, experiment, device)
         started = time.perf_counter()
-        events = train(model, loaders, experiment, report)
+        classify = plain_classifier(model, experiment) if execution.plain else fast_classifier(model, splits, experiment, execution.memory_budget)
+        events = train(model, classify, loaders, experiment, report)
         train_seconds = time.perf_counter() - started
-        counts = {name: count_right(model, loader, experiment) for name, loader in loaders.items()}
+        counts = {name: count_right(classify, loader) for name, loader in loaders.items()}
     return Result(
         history=tuple(event for event in events if isinstance(event, Evaluation)),
         epoch_accuracies=tuple(event for event in events if isinstance(event, EpochAccuracy)),
@@ -113,12 +129,17 @@ def build_classifier(experiment: Experiment, inputs: Inputs) -> GPT:
     return model.eval()  # without dropout the two modes are one
 
 
-def make_loaders(splits: Mapping[SplitName, EncodedSplit], experiment: Experiment) -> Loaders:
+def make_loaders(splits: Mapping[SplitName, EncodedSplit], experiment: Experiment, device: torch.device) -> Loaders:
     """One loader per split, which training, evaluations and the final counts share."""
-    return {name: load(split, experiment.batch_size, training=name == "train") for name, split in splits.items()}
+    return {name: load(split, experiment.batch_size, device, training=name == "train") for name, split in splits.items()}
 
 
-def train(model: GPT, loaders: Loaders, experiment: Experiment, report: Report) -> list[Event]:
+def plain_classifier(model: GPT, experiment: Experiment) -> Classify:
+    """The straightforward way to a batch's logits: the whole network, all positions."""
+    return lambda batch: read_out(model(batch.tokens), batch, experiment)
+
+
+def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experiment, report: Report) -> list[Event]:
     """All epochs.  Returns every evaluation and epoch accuracy in order."""
     events: list[Event] = []
 
@@ -134,60 +155,55 @@ def train(model: GPT, loaders: Loaders, experiment: Experiment, report: Report) 
     for epoch in range(1, experiment.num_epochs + 1):
         last_batch = len(loaders["train"])
         for number, batch in enumerate(loaders["train"], start=1):
-            loss = loss_of(model, batch, experiment)
+            loss = loss_of(classify, batch, experiment)
             check_finite(loss.item(), epoch, step)
             (loss / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
             if number % experiment.accumulation_steps == 0 or number == last_batch:
                 optimizer.step()
                 optimizer.zero_grad()
             if step % experiment.eval_freq == 0:
-                record(evaluate(model, loaders, experiment, epoch, step))
+                record(evaluate(classify, loaders, experiment, epoch, step))
             step += 1
-        record(measure_epoch(model, loaders, experiment, epoch))
+        record(measure_epoch(classify, loaders, experiment, epoch))
     return events
 
 
-def evaluate(model: GPT, loaders: Loaders, experiment: Experiment, epoch: int, step: int) -> Evaluation:
+def evaluate(classify: Classify, loaders: Loaders, experiment: Experiment, epoch: int, step: int) -> Evaluation:
     """Mean losses over the first `eval_iter` batches of a fresh pass over training and validation."""
-    train_loss, validation_loss = (mean_loss(model, loaders[split], experiment) for split in ("train", "validation"))
+    train_loss, validation_loss = (mean_loss(classify, loaders[split], experiment) for split in ("train", "validation"))
     for loss in (train_loss, validation_loss):
         check_finite(loss, epoch, step)
     return Evaluation(epoch, step, train_loss, validation_loss)
 
 
-def measure_epoch(model: GPT, loaders: Loaders, experiment: Experiment, epoch: int) -> EpochAccuracy:
+def measure_epoch(classify: Classify, loaders: Loaders, experiment: Experiment, epoch: int) -> EpochAccuracy:
     """Accuracies over the first `eval_iter` batches of a fresh pass over training and validation."""
-    counts = (count_right(model, loaders[split], experiment, experiment.eval_iter) for split in ("train", "validation"))
+    counts = (count_right(classify, loaders[split], experiment.eval_iter) for split in ("train", "validation"))
     return EpochAccuracy(epoch, *(count.accuracy for count in counts))
 
 
-def loss_of(model: GPT, batch: Batch, experiment: Experiment) -> Tensor:
+def loss_of(classify: Classify, batch: Batch, experiment: Experiment) -> Tensor:
     """Cross entropy of one batch, a scalar; labels equal to `ignore_index` are left out."""
-    logits, labels = classify(model, batch, experiment)
-    return F.cross_entropy(logits, labels, ignore_index=experiment.ignore_index)
-
-
-def classify(model: GPT, batch: Batch, experiment: Experiment) -> tuple[Tensor, Tensor]:
-    """The logits (B, 2) of one batch and its labels (B,), on the model's device."""
-    here = batch.to(model.token_embedding.weight.device)
-    return read_out(model(here.tokens), here, experiment), here.labels
+    return F.cross_entropy(classify(batch), batch.labels, ignore_index=experiment.ignore_index)
 
 
 @torch.no_grad()
-def mean_loss(model: GPT, loader: DataLoader[Batch], experiment: Experiment) -> float:
+def mean_loss(classify: Classify, loader: DataLoader[Batch], experiment: Experiment) -> float:
     """Mean over the losses of the first `eval_iter` batches."""
-    losses = [loss_of(model, batch, experiment).item() for batch in islice(loader, experiment.eval_iter)]
+    losses = [loss_of(classify, batch, experiment).item() for batch in islice(loader, experiment.eval_iter)]
     return sum(losses) / len(losses)
 
 
 @torch.no_grad()
-def count_right(model: GPT, loader: DataLoader[Batch], experiment: Experiment, n_batches: int | None = None) -> Count:
-    """Right classifications over the first `n_batches` batches, or over all."""
+def count_right(classify: Classify, loader: DataLoader[Batch], n_batches: int | None = None) -> Count:
+    """Right classifications over the first `n_batches` batches, or over all.  Raises TrainingError where the logits are not finite."""
     right = n = 0
     for batch in islice(loader, n_batches):
-        logits, labels = classify(model, batch, experiment)
-        right += int((logits.argmax(dim=-1) == labels).sum())
-        n += len(labels)
+        logits = classify(batch)
+        if not logits.isfinite().all():
+            raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
+        right += int((logits.argmax(dim=-1) == batch.labels).sum())
+        n += len(batch.labels)
     return Count(right, n)
 
 

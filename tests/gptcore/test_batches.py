@@ -19,7 +19,9 @@ def encode(miniature, byte_tokenizer):
 
 def numbered(n):
     """A split whose only token is the number of its row."""
-    return EncodedSplit(tuple(torch.tensor([index]) for index in range(n)), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64))
+    return EncodedSplit(
+        tuple(torch.tensor([index]) for index in range(n)), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64), torch.arange(n)
+    )
 
 
 def order(loader):
@@ -79,28 +81,28 @@ def test_without_padding_any_text_longer_than_the_model_reads_is_refused(place, 
 
 def test_the_first_pass_is_the_published_one():
     torch.manual_seed(123)
-    first = next(iter(load(numbered(1045), 8, training=True)))
+    first = next(iter(load(numbered(1045), 8, torch.device("cpu"), training=True)))
     assert first.tokens.flatten().tolist() == [668, 713, 388, 375, 269, 137, 858, 963]
 
 
 def test_the_training_loader_drops_the_last_partial_batch_and_shuffles_anew():
-    loader = load(numbered(1045), 8, training=True)
+    loader = load(numbered(1045), 8, torch.device("cpu"), training=True)
     torch.manual_seed(1)
     first, second = ([index for batch in order(loader) for index in batch] for _ in range(2))
     assert len(first) == len(set(first)) == len(loader) * 8 == 1040
     assert first != second
-    assert len(load(numbered(1045), 1, training=True)) == 1045
+    assert len(load(numbered(1045), 1, torch.device("cpu"), training=True)) == 1045
 
 
 def test_the_other_loaders_keep_order_and_rest():
-    assert order(load(numbered(7), 3, training=False)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert order(load(numbered(7), 3, torch.device("cpu"), training=False)) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_every_pass_draws_as_a_plain_loader_does(training):
     plain = DataLoader(torch.arange(20), batch_size=4, shuffle=training, drop_last=training)
     states = []
-    for loader in (plain, load(numbered(20), 4, training=training)):
+    for loader in (plain, load(numbered(20), 4, torch.device("cpu"), training=training)):
         torch.manual_seed(3)
         next(iter(loader))
         list(loader)

@@ -54,7 +54,7 @@ def test_the_flexible_position_matches_sequence_classification(config, tmp_path)
     tokens, lengths = random_tokens(config, 4, 30), torch.tensor([30, 1, 17, 29])
     for row, length in zip(tokens, lengths, strict=True):
         row[length:] = pad
-    batch = Batch(tokens, lengths - 1, torch.zeros(4, dtype=torch.int64))
+    batch = Batch(tokens, lengths - 1, torch.zeros(4, dtype=torch.int64), torch.arange(4))
     logits = read_out(ours(tokens), batch, Experiment(trainable_token_pos="flexible"))
     torch.testing.assert_close(logits, expected(tokens).logits, atol=1e-4, rtol=0)
 

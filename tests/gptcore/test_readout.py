@@ -5,7 +5,7 @@ from gptcore.batches import Batch
 from gptcore.experiment import Experiment
 from gptcore.readout import read_out
 
-BATCH = Batch(torch.zeros(2, 3, dtype=torch.int64), position=torch.tensor([1, 0]), labels=torch.tensor([0, 1]))
+BATCH = Batch(torch.zeros(2, 3, dtype=torch.int64), position=torch.tensor([1, 0]), labels=torch.tensor([0, 1]), rows=torch.arange(2))
 LOGITS = torch.tensor([[[0.0, 1], [2, 3], [4, 5]], [[60, 61], [62, 63], [70, 74]]])
 
 

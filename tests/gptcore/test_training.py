@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import gptcore.training
@@ -10,18 +10,18 @@ from gptcore.dataset import Dataset, Split
 from gptcore.errors import TrainingError, UsageError
 from gptcore.experiment import Experiment
 from gptcore.tokenizer import make_tokenizer
-from gptcore.training import finetune
+from gptcore.training import Execution, finetune
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="session")
-def agrees_with_reference(reference, inputs_of):
+@pytest.fixture(scope="session", params=[Execution(), Execution(plain=True)], ids=["fast", "plain"])
+def agrees_with_reference(reference, inputs_of, request):
     """Checks that `finetune` and the independent implementation see the same losses step by step and the same counts."""
 
     def check(experiment):
         inputs = inputs_of(experiment)
-        result = finetune(experiment, inputs, device=CPU)
+        result = finetune(experiment, inputs, device=CPU, execution=request.param)
         with torch.random.fork_rng():
             history, epoch_accuracies, counts = reference.finetune(experiment, inputs.dataset, inputs.weights)
         assert [(evaluation.epoch, evaluation.step) for evaluation in result.history] == [entry[:2] for entry in history]
@@ -84,7 +84,7 @@ any_position = st.one_of(st.fixed_dictionaries({"trainable_token_pos": st.sample
 any_batches = st.one_of(st.fixed_dictionaries({"batch_size": st.integers(4, 20)}), st.just({"no_padding": True, "batch_size": 1}))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate])  # shrinking would train for minutes
 @given(any_settings, any_position, any_batches)
 def test_any_settings_train_like_the_reference(miniature, agrees_with_reference, changes, position, batches):
     agrees_with_reference(miniature(**changes, **position, **batches))
