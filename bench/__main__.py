@@ -11,7 +11,7 @@ from bench.record import record
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import read_results
 from bench.rows import select_rows
-from bench.run import Request, finish, make_request, new_folder, run_rows
+from bench.run import Request, finish, make_request, run_rows, start_run
 from bench.tiers import TIERS
 from gptcore.device import DEVICES
 from gptcore.errors import UserError
@@ -68,6 +68,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
     parser.add_argument("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     parser.add_argument("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
+    parser.add_argument("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
     parser.add_argument("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
     parser.add_argument("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
     parser.add_argument("--tokenizer-dir", "--tokenizer_dir", type=Path, help="full tier: folder with GPT-2's encoder.json")
@@ -77,7 +78,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 def request_from(options: argparse.Namespace) -> Request:
     """The request that parsed options describe.  Raises UserError for what cannot run."""
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
-    return make_request(TIERS[options.tier], select_rows(options.rows), options.device, sources, options.seed)
+    return make_request(TIERS[options.tier], select_rows(options.rows), options.device, sources, options.seed, plain=options.plain)
 
 
 def list_rows(options: argparse.Namespace) -> int:
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     expectations = load_expectations(options.expected)
     request = request_from(options)
     terminal = make_console()
-    folder = new_folder(request, options.out)
+    folder = start_run(request, options.out)
     terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {request.device}; results in {folder}", markup=False, soft_wrap=True)
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))

@@ -8,7 +8,7 @@ from rich.console import Console
 from bench.expectations import ExpectationError, load_expectations, refuse_unrepeatable, save_expectations, with_baselines
 from bench.report.terminal import print_progress
 from bench.results import Results, read_results
-from bench.run import Request, new_folder, run_rows
+from bench.run import Request, run_rows, start_run
 
 
 def record(request: Request, path: Path, console: Console) -> None:
@@ -27,7 +27,7 @@ def record(request: Request, path: Path, console: Console) -> None:
 
 
 def _run_once(request: Request, folder: Path, console: Console) -> Results:
-    new_folder(request, folder)
+    start_run(request, folder)
     environment = read_results(folder).info.environment
     if environment.git_dirty or not environment.git_commit:
         raise ExpectationError("the working tree is not a clean git checkout: commit or stash your changes, then record, so that the commit names the code")

@@ -22,7 +22,7 @@ from gptcore.errors import UserError
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
-from gptcore.training import Report, finetune
+from gptcore.training import Execution, Report, finetune
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Request:
     device: torch.device
     sources: Sources = Sources()
     seed: int | None = None
+    execution: Execution = Execution()
 
     @property
     def command(self) -> str:
@@ -48,7 +49,7 @@ class Request:
             "--limit-train": self.sources.limit_train,
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
-        return " ".join(("python -m bench run", *given))
+        return " ".join(("python -m bench run", *given, *(["--plain"] if self.execution.plain else [])))
 
     @property
     def own_inputs(self) -> bool:
@@ -61,16 +62,21 @@ class Request:
         return experiment if self.seed is None else replace(experiment, seed=self.seed)
 
 
-def make_request(tier: Tier, rows: tuple[Row, ...], device: str | None, sources: Sources, seed: int | None) -> Request:
+def make_request(tier: Tier, rows: tuple[Row, ...], device: str | None, sources: Sources, seed: int | None, *, plain: bool = False) -> Request:
     """A request whose device exists and whose data and tokenizer are there.  Raises UserError otherwise, before anything runs."""
-    request = Request(tier, rows, pick_device(device or tier.default_device), sources, seed)
+    request = Request(tier, rows, pick_device(device or tier.default_device), sources, seed, Execution(plain=plain))
     without_weights = replace(request.experiment_of(rows[0]), weights="random")
     tier.gather(without_weights, sources)
     return request
 
 
-def new_folder(request: Request, folder: Path | None) -> Path:
-    """A results folder for the request, by default `results/<tier>-<time>`, with its `run.json` written.  Raises ResultsError where it is taken."""
+def start_run(request: Request, folder: Path | None) -> Path:
+    """Set the tier's number of threads and make the results folder, by default `results/<tier>-<time>`, with its `run.json`.
+
+    Returns the folder; raises ResultsError where it is taken.
+    """
+    if request.tier.threads:
+        torch.set_num_threads(request.tier.threads)
     out = folder or Path("results") / f"{request.tier.name}-{datetime.now():%Y%m%d-%H%M%S}"
     info = RunInfo(
         tier=request.tier.name,
@@ -98,7 +104,7 @@ def run_row(row: Row, request: Request, folder: Path, report: Report = lambda ev
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         digests = component_digests(experiment, inputs)
-        figures = finetune(experiment, inputs, device=request.device, report=report)
+        figures = finetune(experiment, inputs, device=request.device, execution=request.execution, report=report)
     except UserError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row

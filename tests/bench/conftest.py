@@ -11,7 +11,7 @@ from bench.environment import describe_environment
 from bench.expectations import DEFAULT_PATH, load_expectations, save_expectations, with_baselines
 from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_row
 from bench.rows import select_rows
-from bench.run import Request, finish, new_folder, run_rows
+from bench.run import Request, finish, run_rows, start_run
 from bench.tiers import Tier
 from gptcore.dataset import SPLITS, Dataset, Split
 from gptcore.errors import AssetError
@@ -35,7 +35,7 @@ def toy_inputs(experiment, sources):
     return Inputs(Dataset(split, split.head(6), split.head(10)), make_tokenizer("bytes", {bytes([byte]): byte for byte in range(256)}), None)
 
 
-TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, default_device="cpu")
+TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, default_device="cpu", threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def expected_file(tmp_path, expectations):
 @pytest.fixture
 def toy_run(tmp_path, toy_request, expectations):
     """A finished run of rows 1 and 2: its folder, its results, and expectations recorded from it."""
-    folder = new_folder(toy_request("1-2"), tmp_path / "toy-run")
+    folder = start_run(toy_request("1-2"), tmp_path / "toy-run")
     list(run_rows(toy_request("1-2"), folder))
     finish(folder, expectations)
     results = read_results(folder)

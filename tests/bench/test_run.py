@@ -8,13 +8,14 @@ from bench.expectations import load_expectations
 from bench.judge import judge
 from bench.results import ResultsError, read_results
 from bench.rows import select_rows
-from bench.run import finish, make_request, new_folder, run_row, run_rows
+from bench.run import finish, make_request, run_row, run_rows, start_run
 from gptcore.errors import AssetError, UsageError
 from gptcore.inputs import Sources
+from gptcore.training import Execution
 
 
 def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, tmp_path):
-    again = new_folder(toy_request("1-2"), tmp_path / "again")
+    again = start_run(toy_request("1-2"), tmp_path / "again")
     for result in run_rows(toy_request("1-2"), again):
         first = toy_run.results.rows[result.row]
         assert result.figures.history == first.figures.history
@@ -34,7 +35,7 @@ def test_every_run_leaves_a_ready_replacement_and_a_table(toy_run):
 
 def test_rows_are_written_one_by_one(toy_request, tmp_path):
     request = toy_request("1-3")
-    folder = new_folder(request, tmp_path / "run")
+    folder = start_run(request, tmp_path / "run")
     running = run_rows(request, folder)
     next(running)
     assert set(read_results(folder).rows) == {1}
@@ -43,7 +44,7 @@ def test_rows_are_written_one_by_one(toy_request, tmp_path):
 
 
 def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
-    folder = new_folder(toy_request(seed=7), tmp_path / "run")
+    folder = start_run(toy_request(seed=7), tmp_path / "run")
     ours, usual = (run_row(select_rows("1")[0], request, folder) for request in (toy_request(seed=7), toy_request()))
     assert (ours.seed, usual.seed) == (7, 123)
     assert ours.digests["settings"] != usual.digests["settings"]
@@ -61,7 +62,7 @@ def test_a_row_that_breaks_loses_no_other_row(toy_request, toy_tier, tmp_path):
         return toy_tier.gather(experiment, sources)
 
     request = replace(toy_request("1-4"), tier=replace(toy_tier, gather=gather))
-    folder = new_folder(request, tmp_path / "run")
+    folder = start_run(request, tmp_path / "run")
     results = {result.row: result for result in run_rows(request, folder)}
     assert results[2].error == "weights.safetensors is damaged: fetch it again"
     assert results[3].error.startswith("RuntimeError: a defect\nTraceback")
@@ -85,6 +86,14 @@ def test_an_impossible_seed_or_device_stops_the_run_before_it_starts(toy_tier):
 def test_the_command_repeats_the_request(toy_request, tmp_path):
     request = toy_request("4", sources=Sources(data=tmp_path / "my data", limit_train=60), seed=7)
     assert request.command == f"python -m bench run --tier smoke --device cpu --seed 7 --data-dir '{tmp_path}/my data' --limit-train 60"
+    assert replace(request, execution=Execution(plain=True)).command == f"{request.command} --plain"
+
+
+def test_plain_and_fast_runs_are_compared_with_each_other(toy_run, toy_request, tmp_path):
+    plain = toy_request("1-2", execution=Execution(plain=True))
+    folder = start_run(plain, tmp_path / "plain")
+    list(run_rows(plain, folder))
+    assert all(verdict.holds for verdict in judge(read_results(folder), toy_run.expectations))
 
 
 def test_run_json_says_where_and_what(toy_run):
@@ -96,12 +105,12 @@ def test_run_json_says_where_and_what(toy_run):
 
 def test_a_taken_folder_is_refused(toy_run, toy_request):
     with pytest.raises(ResultsError, match="not empty"):
-        new_folder(toy_request(), toy_run.folder)
+        start_run(toy_request(), toy_run.folder)
 
 
 def test_finishing_an_incomplete_run_reports_the_missing_row(toy_request, tmp_path, expectations):
     request = toy_request("1-2")
-    folder = new_folder(request, tmp_path / "run")
+    folder = start_run(request, tmp_path / "run")
     next(run_rows(request, folder))
     finish(folder, expectations)
     assert "| 2 | first token | - |" in (folder / "table.md").read_text()

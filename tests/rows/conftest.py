@@ -9,7 +9,7 @@ from bench.judge import RowVerdict, judge, judge_row
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, make_request, new_folder, run_row
+from bench.run import Request, finish, make_request, run_row, start_run
 from bench.tiers import TIERS
 from gptcore.errors import UserError
 from gptcore.inputs import Sources
@@ -49,6 +49,7 @@ def pytest_addoption(parser):
     group.addoption("--rows", default="all", help="numbers and ranges such as 1,4-5")
     group.addoption("--device")
     group.addoption("--seed", type=int)
+    group.addoption("--plain", action="store_true")
     group.addoption("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
     group.addoption("--data-dir", type=Path)
     group.addoption("--weights-dir", type=Path)
@@ -65,9 +66,9 @@ def pytest_configure(config):
         return
     try:
         sources = Sources(option.data_dir, option.weights_dir, option.tokenizer_dir, option.limit_train)
-        request = make_request(TIERS[option.tier], select_rows(option.rows), option.device, sources, option.seed)
+        request = make_request(TIERS[option.tier], select_rows(option.rows), option.device, sources, option.seed, plain=option.plain)
         expectations = load_expectations(option.expected)
-        folder = new_folder(request, option.out)
+        folder = start_run(request, option.out)
     except UserError as error:
         pytest.exit(f"error: {error}", returncode=2)
     option.xmlpath = option.xmlpath or str(folder / "junit.xml")
