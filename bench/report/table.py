@@ -41,18 +41,21 @@ def verdict_text(verdict: RowVerdict) -> str:
 
 
 def closing_line(verdicts: Sequence[RowVerdict]) -> str:
-    """How many rows hold, and how many there was nothing to compare with."""
-    judged = [verdict for verdict in verdicts if verdict.verdict is not Verdict.NOT_COMPARABLE]
-    apart = len(verdicts) - len(judged)
-    holding = sum(verdict.holds for verdict in judged)
-    counted = f"{holding} of {len(judged)} judged rows hold" if judged else "no row was judged"
-    return counted + (f"; {apart} not comparable" if apart else "")
+    """How many rows hold, and how many there was nothing to compare with, and why."""
+    apart = [verdict for verdict in verdicts if verdict.verdict is Verdict.NOT_COMPARABLE]
+    n_judged = len(verdicts) - len(apart)
+    holding = sum(verdict.holds for verdict in verdicts if verdict not in apart)
+    counted = f"{holding} of {n_judged} judged rows hold" if n_judged else "no row was judged"
+    reasons = {judgement.explanation for verdict in apart if verdict.holds for judgement in verdict.judgements if worth_telling(judgement)}
+    return counted + (f"; {len(apart)} not comparable" if apart else "") + "".join(f"; {reason}" for reason in sorted(reasons))
 
 
 def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[tuple[str, list[str]]]:
     """For every row that does not hold, or warns: a headline and a sentence per metric that says what moved, from what to what, and the band."""
     told = []
     for verdict in verdicts:
+        if verdict.holds and verdict.verdict is Verdict.NOT_COMPARABLE:
+            continue  # as the person chose; the closing line says it once
         sentences = [explain(judgement) for judgement in verdict.judgements if worth_telling(judgement)]
         if sentences:
             headline = f"row {verdict.row} ({find_row(verdict.row).name}): {verdict_text(verdict)}"

@@ -49,5 +49,13 @@ def test_passing_rows_need_no_words(expectations, run_info, row_result):
 
 def test_rows_that_cannot_be_compared_are_counted_apart(expectations, run_info, row_result):
     other = row_result(digests={"settings": "other", "data": "d"})
-    _, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()}, own_inputs=True)
+    results, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()}, own_inputs=True)
+    assert closing_line(verdicts).startswith("no row was judged; 1 not comparable; row 1's settings changed since this was recorded")
+    assert explanations(results, verdicts) == []
+
+
+def test_rows_that_should_have_been_comparable_are_told_one_by_one(expectations, run_info, row_result):
+    other = row_result(digests={"settings": "other", "data": "d"})
+    results, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()})
     assert closing_line(verdicts) == "no row was judged; 1 not comparable"
+    assert "row 1's settings changed" in explanations(results, verdicts)[0][1][0]
