@@ -1,59 +1,70 @@
 """Every check of the project as one command; `nox` alone runs lint, types, tests and smoke.  Arguments after `--` go through."""
 
+import os
+import sys
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "smoke"]
 nox.options.reuse_existing_virtualenvs = True
 
-TORCH_ENVIRONMENT = ".nox/torch"
+# torch is too large for a copy per session: all but lint share one environment.
+SHARED = Path(".nox", "shared").resolve()
+PYTHON = str(SHARED / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+PINNED = ("--quiet", "--disable-pip-version-check", "--constraint", "constraints.txt")
 
 
 def install(session: nox.Session, extra: str) -> None:
-    session.install("--quiet", "--constraint", "constraints.txt", "--editable", f".[{extra}]")
+    """Make the shared environment if need be and bring it up to date with this checkout."""
+    if not Path(PYTHON).exists():
+        session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
+    session.run(PYTHON, "-m", "pip", "install", *PINNED, "--editable", f".[{extra}]", external=True)
 
 
 def run_rows(session: nox.Session, tier: str) -> None:
+    """The row tests at one tier."""
     install(session, "rows")
-    session.run("python", "-m", "pytest", "tests/rows", "--tier", tier, *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "tests/rows", "--tier", tier, *session.posargs, external=True)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Format and style."""
-    session.install("--quiet", "--constraint", "constraints.txt", "ruff")
+    session.install(*PINNED, "ruff")
     session.run("ruff", "format", "--check", *session.posargs)
     session.run("ruff", "check", *session.posargs)
 
 
-@nox.session(venv_location=TORCH_ENVIRONMENT)
+@nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
     """Strict types in both packages."""
     install(session, "types")
-    session.run("mypy", *session.posargs)
+    session.run(PYTHON, "-m", "mypy", *session.posargs, external=True)
 
 
-@nox.session(venv_location=TORCH_ENVIRONMENT)
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The test suite."""
     install(session, "test")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
 
 
-@nox.session(venv_location=TORCH_ENVIRONMENT)
+@nox.session(venv_backend="none")
 def smoke(session: nox.Session) -> None:
     """Nineteen rows in miniature, judged against the recorded baseline."""
     run_rows(session, "smoke")
 
 
-@nox.session(venv_location=TORCH_ENVIRONMENT)
+@nox.session(venv_backend="none")
 def full(session: nox.Session) -> None:
     """The real experiments, judged against the published figures."""
     run_rows(session, "full")
 
 
-@nox.session(venv_location=TORCH_ENVIRONMENT)
+@nox.session(venv_backend="none")
 def record(session: nox.Session) -> None:
     """Run rows twice and record them as the new baselines."""
     install(session, "rows")
-    session.run("python", "-m", "bench", "record", *session.posargs)
+    session.run(PYTHON, "-m", "bench", "record", *session.posargs, external=True)
