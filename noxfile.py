@@ -1,5 +1,6 @@
 """Every check of the project as one command; `nox` alone runs lint, types, tests and smoke.  Arguments after `--` go through."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -17,10 +18,15 @@ PINNED = ("--quiet", "--disable-pip-version-check", "--constraint", "constraints
 
 
 def install(session: nox.Session, extra: str) -> None:
-    """Make the shared environment if need be and bring it up to date with this checkout."""
+    """Make the shared environment if need be, and install this checkout anew where what it asks for has changed."""
+    asked_for = Path("pyproject.toml").read_bytes() + Path("constraints.txt").read_bytes()
+    stamp = SHARED / f"{extra}-{hashlib.sha256(asked_for).hexdigest()[:16]}"
+    if stamp.exists():
+        return
     if not Path(PYTHON).exists():
         session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
     session.run(PYTHON, "-m", "pip", "install", *PINNED, "--editable", f".[{extra}]", external=True)
+    stamp.touch()
 
 
 def run_rows(session: nox.Session, tier: str) -> None:

@@ -10,11 +10,11 @@ from gptcore.model import GPT, GPTConfig
 
 WORKLOAD = GPTConfig("calibration", width=64, n_layer=3, n_head=4, vocabulary_size=512, context_length=64)
 STEPS = 12
-ROUNDS = 5
+ROUNDS = 3
 
 
 def calibrate() -> float:
-    """Seconds that a dozen training steps of a small GPT take on the CPU, the shortest of five rounds."""
+    """Seconds that a dozen training steps of a small GPT take on the CPU, the shortest of three rounds."""
     with reproducible():
         torch.manual_seed(0)
         model = GPT(WORKLOAD)

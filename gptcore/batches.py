@@ -61,11 +61,12 @@ def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenize
     limit = experiment.model_size.context_length
     if length is None and longest > limit:
         raise UsageError(f"--no_padding cuts nothing, and one text has {longest} tokens: {experiment.model_size.name} reads {limit}; shorten the text")
+    pad_token = tokenizer.pad_token
     numbering: dict[tuple[int, ...], int] = {}
     splits: dict[SplitName, EncodedSplit] = {}
     for name, split in dataset.splits.items():
         cut = [tokens[:length] for tokens in encoded[name]]
-        padded = [tokens + [tokenizer.pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
+        padded = [tokens + [pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
         positions = [read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]
         if needed_only:
             padded = [row[: needed_tokens(position, len(row), experiment)] for position, row in zip(positions, padded, strict=True)]

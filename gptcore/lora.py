@@ -20,8 +20,9 @@ class LoRALinear(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden: (..., in).  Returns (..., out)."""
-        output: Tensor = self.linear(hidden) + self.alpha * (hidden @ self.A @ self.B)
-        return output
+        rows = hidden.flatten(0, -2)  # (N, in)
+        output = torch.addmm(self.linear(rows), rows @ self.A, self.B, alpha=self.alpha)  # (N, out)
+        return output.view(*hidden.shape[:-1], -1)  # (..., out)
 
     def merged_weight(self) -> Tensor:
         """One weight that does what layer and adapter do together, W + alpha * (A B)^T: (out, in)."""

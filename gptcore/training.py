@@ -97,7 +97,7 @@ def finetune(
         loaders = make_loaders(splits, experiment, device)
         started = time.perf_counter()
         classify = plain_classifier(model, experiment) if execution.plain else fast_classifier(model, splits, experiment, execution.memory_budget)
-        events = train(model, classify, loaders, experiment, report)
+        events = train(model, classify, loaders, experiment, report, fused=not execution.plain)
         train_seconds = time.perf_counter() - started
         counts = {name: count_right(classify, loader) for name, loader in loaders.items()}
     return Result(
@@ -139,8 +139,8 @@ def plain_classifier(model: GPT, experiment: Experiment) -> Classify:
     return lambda batch: read_out(model(batch.tokens), batch, experiment)
 
 
-def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experiment, report: Report) -> list[Event]:
-    """All epochs.  Returns every evaluation and epoch accuracy in order."""
+def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experiment, report: Report, *, fused: bool) -> list[Event]:
+    """All epochs, with AdamW's update as one kernel if `fused`.  Returns every evaluation and epoch accuracy in order."""
     events: list[Event] = []
 
     def record(event: Event) -> None:
@@ -148,9 +148,8 @@ def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experime
         report(event)
 
     torch.manual_seed(experiment.seed)
-    optimizer = torch.optim.AdamW(
-        (parameter for parameter in model.parameters() if parameter.requires_grad), lr=experiment.learning_rate, weight_decay=experiment.weight_decay
-    )
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
     step = 0
     for epoch in range(1, experiment.num_epochs + 1):
         last_batch = len(loaders["train"])

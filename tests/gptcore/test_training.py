@@ -62,7 +62,9 @@ def test_other_settings_train_like_the_reference(changes, miniature, agrees_with
 @pytest.mark.parametrize("accumulation_steps", [1, 3])
 def test_gradients_have_the_references_scale(accumulation_steps, miniature, agrees_with_reference, monkeypatch):
     """AdamW hardly notices the scale of a gradient; plain gradient descent, in both implementations, does."""
-    monkeypatch.setattr(torch.optim, "AdamW", lambda parameters, lr, weight_decay: torch.optim.SGD(parameters, lr=20 * lr, weight_decay=weight_decay))
+    monkeypatch.setattr(
+        torch.optim, "AdamW", lambda parameters, lr, weight_decay, fused=False: torch.optim.SGD(parameters, lr=20 * lr, weight_decay=weight_decay)
+    )
     agrees_with_reference(miniature(accumulation_steps=accumulation_steps))
 
 
