@@ -41,13 +41,13 @@ def verdict_text(verdict: RowVerdict) -> str:
 
 
 def closing_line(verdicts: Sequence[RowVerdict]) -> str:
-    """How many rows hold, and how many there was nothing to compare with, and why."""
+    """How many rows hold, and how many there was nothing to compare with."""
     apart = [verdict for verdict in verdicts if verdict.verdict is Verdict.NOT_COMPARABLE]
     n_judged = len(verdicts) - len(apart)
     holding = sum(verdict.holds for verdict in verdicts if verdict not in apart)
     counted = f"{holding} of {n_judged} judged rows hold" if n_judged else "no row was judged"
-    reasons = {judgement.explanation for verdict in apart if verdict.holds for judgement in verdict.judgements if worth_telling(judgement)}
-    return counted + (f"; {len(apart)} not comparable" if apart else "") + "".join(f"; {reason}" for reason in sorted(reasons))
+    chosen = " (other inputs were named than the recorded ones)" if any(verdict.holds for verdict in apart) else ""
+    return counted + (f"; {len(apart)} not comparable{chosen}" if apart else "")
 
 
 def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[tuple[str, list[str]]]:
