@@ -53,10 +53,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_experiment_flags(parser)
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
     parser.add_argument("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
-    parser.add_argument("--data_dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
-    parser.add_argument("--limit_train", type=int, help="use only the first texts of the training split")
-    parser.add_argument("--weights_dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
-    parser.add_argument("--tokenizer_dir", type=Path, help="folder with GPT-2's encoder.json")
+    parser.add_argument("--data_dir", "--data-dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
+    parser.add_argument("--limit_train", "--limit-train", type=int, help="use only the first texts of the training split")
+    parser.add_argument("--weights_dir", "--weights-dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
+    parser.add_argument("--tokenizer_dir", "--tokenizer-dir", type=Path, help="folder with GPT-2's encoder.json")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as one JSON object")
     return parser
 

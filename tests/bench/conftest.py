@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 import torch
 
@@ -19,6 +20,10 @@ from gptcore.inputs import Inputs
 from gptcore.model import GPTConfig
 from gptcore.tokenizer import make_tokenizer
 from gptcore.training import Count, EpochAccuracy, Evaluation, Result
+
+# Properties are tried on the same examples everywhere, however slow the machine.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 TOY = GPTConfig("toy", width=8, n_layer=3, n_head=2, vocabulary_size=257, context_length=24)
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,6 +16,10 @@ from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs
 from gptcore.model import GPT2_SIZES, GPTConfig
 from gptcore.tokenizer import make_tokenizer
+
+# Properties are tried on the same examples everywhere, however slow the machine.
+hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 NAMED_ASSETS = os.environ.get("GPTCORE_ASSETS")
 BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared" / "assets"

@@ -3,7 +3,7 @@ import io
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.dataset import SPLITS, Dataset, Split, read_csv, read_csv_folder
@@ -90,7 +90,6 @@ def test_texts_are_taken_literally_whatever_the_layout(content, read):
 texts = st.lists(st.tuples(st.sampled_from([0, 1]), st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)), min_size=1)
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(texts.map(lambda rows: [(label, text) for label, text in rows if text.strip()]).filter(bool))
 def test_any_text_survives_the_way_through_csv(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "train.csv"

@@ -86,7 +86,7 @@ any_position = st.one_of(st.fixed_dictionaries({"trainable_token_pos": st.sample
 any_batches = st.one_of(st.fixed_dictionaries({"batch_size": st.integers(4, 20)}), st.just({"no_padding": True, "batch_size": 1}))
 
 
-@settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=[Phase.generate])  # shrinking would train for minutes
+@settings(max_examples=8, phases=[Phase.generate])  # shrinking would train for minutes
 @given(any_settings, any_position, any_batches)
 def test_any_settings_train_like_the_reference(miniature, agrees_with_reference, changes, position, batches):
     agrees_with_reference(miniature(**changes, **position, **batches))
