@@ -14,12 +14,13 @@ nox.options.reuse_existing_virtualenvs = True
 # torch is too large for a copy per session: all but lint share one environment.
 SHARED = Path(".nox", "shared").resolve()
 PYTHON = str(SHARED / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+INTERRUPT_SECONDS = 30  # for an interrupted run to print what it has
 PINNED = ("--quiet", "--disable-pip-version-check", "--constraint", "constraints.txt")
 
 
 def install(session: nox.Session, extra: str) -> None:
     """Make the shared environment if need be, and install this checkout anew where what it asks for has changed."""
-    asked_for = Path("pyproject.toml").read_bytes() + Path("constraints.txt").read_bytes()
+    asked_for = Path("pyproject.toml").read_bytes() + Path("constraints.txt").read_bytes() + str(SHARED).encode()
     stamp = SHARED / f"{extra}-{hashlib.sha256(asked_for).hexdigest()[:16]}"
     if stamp.exists():
         return
@@ -32,7 +33,7 @@ def install(session: nox.Session, extra: str) -> None:
 def run_rows(session: nox.Session, tier: str) -> None:
     """The row tests at one tier."""
     install(session, "rows")
-    session.run(PYTHON, "-m", "pytest", "tests/rows", "--tier", tier, *session.posargs, external=True)
+    session.run(PYTHON, "-m", "pytest", "tests/rows", "--tier", tier, *session.posargs, external=True, interrupt_timeout=INTERRUPT_SECONDS)
 
 
 @nox.session

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from gptcore.device import reproducible
+
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
 
@@ -28,13 +30,16 @@ class Environment:
     packages: dict[str, str]
     cuda: str
     deterministic_algorithms: bool
+    tf32: bool
     environment_variables: dict[str, str]
     git_commit: str
     git_dirty: bool
 
 
 def describe_environment(device: torch.device) -> Environment:
-    """The environment as it is now, for figures computed on `device` (`gptcore` switches deterministic algorithms on while it trains)."""
+    """The environment as training on `device` finds it.  Deterministic algorithms are used wherever torch has them; it warns where it has none."""
+    with reproducible():
+        deterministic = torch.are_deterministic_algorithms_enabled()
     return Environment(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{platform.system()} {platform.machine()}",
@@ -46,7 +51,8 @@ def describe_environment(device: torch.device) -> Environment:
         python=platform.python_version(),
         packages={package: version(package) for package in PACKAGES},
         cuda=torch.version.cuda or "",
-        deterministic_algorithms=True,
+        deterministic_algorithms=deterministic,
+        tf32=torch.get_float32_matmul_precision() != "highest",
         environment_variables={name: value for name, value in sorted(os.environ.items()) if name in NUMERICAL_VARIABLES},
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=bool(_git("status", "--porcelain")),
@@ -54,7 +60,16 @@ def describe_environment(device: torch.device) -> Environment:
 
 
 NUMERICAL_VARIABLES = frozenset(
-    ("ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    (
+        "ATEN_CPU_CAPABILITY",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "DNNL_MAX_CPU_ISA",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "MKL_NUM_THREADS",
+        "NVIDIA_TF32_OVERRIDE",
+        "OMP_NUM_THREADS",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    )
 )
 
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bench.results import STRICT, Results, ResultsError, RowResult, RunInfo, first_problem
-from gptcore.dataset import SplitName
+from bench.results import STRICT, Results, ResultsError, RowResult, RunInfo, TierName, first_problem
+from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 from gptcore.training import Count, Evaluation
@@ -28,7 +28,7 @@ class PublishedAccuracy:
 
     percent: float
     right: int | None
-    n: int
+    n: int = Field(gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -76,6 +76,10 @@ class AccuracyTolerance:
     points: float | None = Field(default=None, gt=0)
     points_below_90: float | None = Field(default=None, gt=0)
 
+    def __post_init__(self) -> None:
+        if self.examples is None and (self.points is None or self.points_below_90 is None):
+            raise ValueError("an accuracy's tolerance needs examples, or points and points_below_90")
+
 
 @dataclass(frozen=True, config=STRICT)
 class DurationTolerance:
@@ -92,10 +96,10 @@ class DurationTolerance:
 class Tolerances:
     """One tier's bands, and which figures it is held against, the first that applies being the one its table shows."""
 
-    against: tuple[Literal["baseline", "published"], ...]
     final_loss: LossTolerance
     accuracy: AccuracyTolerance
     duration: DurationTolerance
+    against: tuple[Literal["baseline", "published"], ...] = Field(min_length=1)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -117,13 +121,17 @@ class Baseline:
     digests: dict[str, str]
     seed: int
     counts: dict[SplitName, Count]
-    seconds: float
-    calibration_seconds: float
     provenance: Provenance
+    seconds: float = Field(ge=0)
+    calibration_seconds: float = Field(gt=0)
     history: tuple[Evaluation, ...] = Field(min_length=1)
 
+    def __post_init__(self) -> None:
+        if set(self.counts) != set(SPLITS):
+            raise ValueError("a baseline has a count for each split")
 
-Baselines = dict[str, dict[str, dict[int, Baseline]]]
+
+Baselines = dict[TierName, dict[str, dict[int, Baseline]]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -132,8 +140,13 @@ class Expectations:
 
     schema_version: Literal[1]
     published: Published
-    tolerances: dict[str, Tolerances]
+    tolerances: dict[TierName, Tolerances]
     baselines: Baselines
+
+    def __post_init__(self) -> None:
+        missing = set(get_args(TierName)) - set(self.tolerances)
+        if missing:
+            raise ValueError(f"the tolerances of the {' and '.join(sorted(missing))} tier are missing")
 
 
 def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
@@ -189,11 +202,16 @@ def refuse_unrepeatable(first: Mapping[int, RowResult], second: Mapping[int, Row
     Figures of a finished row are finite: training stops at the first loss that is not.
     """
     for number, result in first.items():
-        for attempt in (result, second[number]):
-            if attempt.figures is None:
-                raise ExpectationError(f"row {number} failed ({attempt.error}): nothing is recorded until every row runs")
+        refuse_failed(result)
+        refuse_failed(second[number])
         if _repeatable_part(result) != _repeatable_part(second[number]):
             raise ExpectationError(f"row {number} gave other figures the second time: nothing is recorded until two runs agree bit for bit")
+
+
+def refuse_failed(result: RowResult) -> None:
+    """Raise ExpectationError where a row has no figures."""
+    if result.figures is None:
+        raise ExpectationError(f"row {result.row} failed ({result.error}): nothing is recorded until every row runs")
 
 
 def _repeatable_part(result: RowResult) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """A result against what was expected of it -> a verdict per metric and per row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.expectations import AccuracyTolerance, Baseline, DurationTolerance, Expectations, PublishedRow, Tolerances
@@ -29,7 +29,10 @@ SEVERITY = list(Verdict)
 
 @dataclass(frozen=True)
 class Judgement:
-    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds; `advisory` ones warn and never fail a row."""
+    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds; `advisory` ones warn and never fail a row.
+
+    changed: the components, such as settings or weights, that keep a figure from being compared.
+    """
 
     metric: str
     verdict: Verdict
@@ -40,6 +43,7 @@ class Judgement:
     high: float | None = None
     explanation: str = ""
     advisory: bool = False
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,12 @@ def judge(results: Results, expectations: Expectations) -> list[RowVerdict]:
 
 
 def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> RowVerdict:
-    """The verdict on one row.  A row whose inputs the person chose is not comparable and still holds; any other mismatch does not."""
+    """The verdict on one row.  A row that differs only in what the person chose is not comparable and still holds; any other mismatch does not."""
     judgements = tuple(_judgements(row, result, info, expectations))
     serious = [judgement.verdict for judgement in judgements if not judgement.advisory]
     verdict = max(serious, key=SEVERITY.index)
-    holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and info.own_inputs)
+    changed = {component for judgement in judgements for component in judgement.changed}
+    holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and changed <= set(info.chosen))
     return RowVerdict(row.number, verdict, holds, judgements, result)
 
 
@@ -91,7 +96,7 @@ def judge_against_baseline(result: RowResult, figures: Result, baseline: Baselin
     changed = [name for name in sorted(result.digests | baseline.digests) if result.digests.get(name) != baseline.digests.get(name)]
     if changed:
         explanation = f"row {result.row}'s {' and '.join(changed)} changed since this was recorded at {baseline.provenance.git_commit[:10] or 'no commit'}"
-        yield Judgement("row", Verdict.NOT_COMPARABLE, "baseline", explanation=explanation)
+        yield Judgement("row", Verdict.NOT_COMPARABLE, "baseline", explanation=explanation, changed=tuple(changed))
         return
     found_last, expected_last = figures.history[-1], baseline.history[-1]
     reach = tolerances.final_loss.relative
@@ -122,7 +127,9 @@ def judge_against_published(
     }
     other = [name for name in wanted if result.digests.get(name) != wanted[name]]
     if other:
-        yield Judgement("row", Verdict.NOT_COMPARABLE, "published", explanation=f"this run's {' and '.join(other)} are not the published ones")
+        yield Judgement(
+            "row", Verdict.NOT_COMPARABLE, "published", explanation=f"this run's {' and '.join(other)} are not the published ones", changed=tuple(other)
+        )
         return
     tolerances = expectations.tolerances[info.tier]
     for split, accuracy in published.accuracies.items():
@@ -150,7 +157,7 @@ def judge_duration(found: float, expected: float, against: str, tolerance: Durat
         return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation=explanation, advisory=True)
     low = expected * tolerance.at_least if tolerance.at_least is not None else 0.0
     judgement = in_band("duration", found, expected, (low, expected * tolerance.at_most), against, tolerance.reason, more_is_better=False)
-    return Judgement(**vars(judgement) | {"advisory": tolerance.advisory})
+    return replace(judgement, advisory=tolerance.advisory)
 
 
 def in_band(metric: str, found: float, expected: float, band: tuple[float, float], against: str, reason: str, *, more_is_better: bool) -> Judgement:

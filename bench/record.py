@@ -1,29 +1,30 @@
 """Recording what we expect: two runs that agree, from a clean tree, become the new baselines."""
 
+import os
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench.expectations import ExpectationError, load_expectations, refuse_unrepeatable, save_expectations, with_baselines
+from bench.expectations import ExpectationError, load_expectations, refuse_failed, refuse_unrepeatable, save_expectations, with_baselines
 from bench.report.terminal import print_progress
 from bench.results import Results, read_results
 from bench.run import Request, run_rows, start_run
 
 
-def record(request: Request, path: Path, console: Console) -> None:
-    """Run the request twice and write its figures to the expectations at `path`; every other baseline stays as it is.
+def record(request: Request, path: Path, folder: Path, console: Console) -> None:
+    """Run the request twice and write its figures to the expectations at `path`; every other baseline stays as it is.  Both runs stay in `folder`.
 
     Raises ExpectationError, leaving the file untouched, for a dirty tree, a row without figures, or two runs that differ.
     """
     expectations = load_expectations(path)
-    if request.own_inputs:
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise ExpectationError(f"{path} may not be written to: change its permissions, or name another file with --expected")
+    if request.chosen:
         raise ExpectationError("own data, weights, tokenizer or seed cannot become a baseline: record without them")
-    with TemporaryDirectory() as scratch:
-        first, second = (_run_once(request, Path(scratch) / name, console) for name in ("first", "second"))
+    first, second = (_run_once(request, folder / name, console) for name in ("first", "second"))
     refuse_unrepeatable(first.rows, second.rows)
     save_expectations(path, with_baselines(expectations, first))
-    console.print(f"recorded {len(first.rows)} rows in {path}", markup=False, soft_wrap=True)
+    console.print(f"recorded {len(first.rows)} rows in {path}; both runs are in {folder}", markup=False, soft_wrap=True)
 
 
 def _run_once(request: Request, folder: Path, console: Console) -> Results:
@@ -33,4 +34,5 @@ def _run_once(request: Request, folder: Path, console: Console) -> Results:
         raise ExpectationError("the working tree is not a clean git checkout: commit or stash your changes, then record, so that the commit names the code")
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(console, result, position, len(request.rows))
+        refuse_failed(result)
     return read_results(folder)

@@ -1,9 +1,9 @@
 """A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from bench.environment import Environment
@@ -11,6 +11,7 @@ from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 from gptcore.training import Result
 
+TierName = Literal["smoke", "full"]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -20,14 +21,14 @@ class ResultsError(UserError):
 
 @dataclass(frozen=True, config=STRICT)
 class RunInfo:
-    """What one run was asked and where it ran.  `own_inputs`: the person named other data, weights, tokenizer or seed than the recorded ones."""
+    """What one run was asked and where it ran.  chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights."""
 
-    tier: str
-    rows: tuple[int, ...]
-    own_inputs: bool
+    tier: TierName
+    chosen: tuple[str, ...]
     command: str
     environment: Environment
-    calibration_seconds: float
+    rows: tuple[int, ...] = Field(min_length=1)
+    calibration_seconds: float = Field(gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,8 +60,11 @@ def create_folder(folder: Path, info: RunInfo) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise ResultsError(f"{folder} is not empty: name a new folder with --out, or move the old results away")
+            raise FileExistsError
+        (folder / "run.json").touch(exist_ok=False)  # of two runs that start at once one gets the folder
         _write(folder / "run.json", RunInfo, info)
+    except FileExistsError as error:
+        raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away") from error
     except OSError as error:
         raise ResultsError(f"{folder} cannot hold results ({error.strerror}): name another folder with --out") from error
 
@@ -89,7 +93,12 @@ def row_file(folder: Path, number: int) -> Path:
 
 
 def _write(path: Path, kind: type[Stored], value: Stored) -> None:
-    write_text_atomically(path, TypeAdapter(kind).dump_json(value, indent=2).decode() + "\n")
+    try:
+        write_text_atomically(path, TypeAdapter(kind).dump_json(value, indent=2).decode() + "\n")
+    except OSError as error:
+        raise ResultsError(
+            f"{path} cannot be written ({error.strerror}): finished rows are whole; free some space or name another folder with --out"
+        ) from error
 
 
 def _read(path: Path, kind: type[Stored]) -> Stored:

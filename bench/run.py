@@ -12,13 +12,13 @@ import torch
 from bench.calibration import calibrate
 from bench.environment import describe_environment
 from bench.expectations import Expectations, save_expectations, with_baselines
-from bench.judge import judge
+from bench.judge import RowVerdict, judge
 from bench.report.markdown import render_markdown
-from bench.results import ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
+from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
 from bench.rows import Row
 from bench.tiers import Tier
 from gptcore.device import pick_device
-from gptcore.errors import UserError
+from gptcore.errors import UsageError, UserError
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
@@ -52,9 +52,15 @@ class Request:
         return " ".join(("python -m bench run", *given, *(["--plain"] if self.execution.plain else [])))
 
     @property
-    def own_inputs(self) -> bool:
-        """Whether the person replaced anything that figures depend on."""
-        return self.sources != Sources() or self.seed is not None
+    def chosen(self) -> tuple[str, ...]:
+        """The components that the person replaced, of those figures depend on."""
+        replaced = {
+            "settings": self.seed not in (None, Experiment().seed),
+            "data": self.sources.data or self.sources.limit_train,
+            "tokenizer": self.sources.tokenizer,
+            "weights": self.sources.weights,
+        }
+        return tuple(component for component, value in replaced.items() if value)
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
@@ -64,10 +70,18 @@ class Request:
 
 def make_request(tier: Tier, rows: tuple[Row, ...], device: str | None, sources: Sources, seed: int | None, *, plain: bool = False) -> Request:
     """A request whose device exists and whose data and tokenizer are there.  Raises UserError otherwise, before anything runs."""
+    if not tier.takes_sources and sources != Sources():
+        raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
+    sources = sources.with_environment() if tier.takes_sources else sources
     request = Request(tier, rows, pick_device(device or tier.default_device), sources, seed, Execution(plain=plain))
     without_weights = replace(request.experiment_of(rows[0]), weights="random")
     tier.gather(without_weights, sources)
     return request
+
+
+def default_folder(name: str) -> Path:
+    """`results/<name>-<time>`."""
+    return Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def start_run(request: Request, folder: Path | None) -> Path:
@@ -77,11 +91,11 @@ def start_run(request: Request, folder: Path | None) -> Path:
     """
     if request.tier.threads:
         torch.set_num_threads(request.tier.threads)
-    out = folder or Path("results") / f"{request.tier.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = folder or default_folder(request.tier.name)
     info = RunInfo(
         tier=request.tier.name,
         rows=tuple(row.number for row in request.rows),
-        own_inputs=request.own_inputs,
+        chosen=request.chosen,
         command=request.command,
         environment=describe_environment(request.device),
         calibration_seconds=calibrate(),
@@ -114,11 +128,19 @@ def run_row(row: Row, request: Request, folder: Path, report: Report = lambda ev
     return result
 
 
-def finish(folder: Path, expectations: Expectations) -> None:
-    """Write the Markdown table and the ready replacement of `expected_results.json` beside the rows."""
+def finish(folder: Path, expectations: Expectations) -> tuple[Results, list[RowVerdict]]:
+    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs, the ready `expected_results.json`.
+
+    Returns the results and their verdicts.
+    """
     results = read_results(folder)
+    verdicts = judge(results, expectations)
     try:
-        write_text_atomically(folder / "table.md", render_markdown(results, judge(results, expectations)))
-        save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
+        write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
+        if not results.info.chosen:
+            save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
     except OSError as error:
-        raise ResultsError(f"{folder} cannot hold the report ({error.strerror}): free some space and run `python -m bench check {folder}`") from error
+        raise ResultsError(
+            f"{folder} cannot hold the report ({error.strerror}): the rows in it are whole; free some space and judge them with check"
+        ) from error
+    return results, verdicts

@@ -6,22 +6,23 @@ Smoke and full differ in nothing else.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.results import TierName
 from bench.smoke.messages import smoke_dataset
 from bench.smoke.miniatures import miniature, weights_of
 from bench.smoke.tokenizer import smoke_tokenizer
-from gptcore.errors import UsageError
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs, Sources, gather_inputs
 
 
 @dataclass(frozen=True)
 class Tier:
-    """One size of the whole table.  threads: None for torch's own choice."""
+    """One size of the whole table.  takes_sources: whether a person may name other inputs.  threads: None for torch's own choice."""
 
-    name: str
+    name: TierName
     about: str
     scale: Callable[[Experiment], Experiment]
     gather: Callable[[Experiment, Sources], Inputs]
+    takes_sources: bool
     default_device: str
     threads: int | None
 
@@ -31,10 +32,8 @@ def full_size(experiment: Experiment) -> Experiment:
     return experiment
 
 
-def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:
-    """The miniature world's inputs.  Raises UsageError where other sources are named: the smoke tier carries its own."""
-    if sources != Sources():
-        raise UsageError("the smoke tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
+def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:  # noqa: ARG001 - every tier is asked the same way
+    """The miniature world's inputs, whatever the sources."""
     return Inputs(
         dataset=smoke_dataset(),
         tokenizer=smoke_tokenizer(),
@@ -43,10 +42,10 @@ def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:
 
 
 # One thread is the quickest for miniatures, and their sums come out the same whatever the number of cores.
-TIERS = {
+TIERS: dict[str, Tier] = {
     tier.name: tier
     for tier in (
-        Tier("smoke", "miniature GPTs on embedded texts, CPU, about a minute", miniature, embedded_inputs, default_device="cpu", threads=1),
-        Tier("full", "GPT-2 on the SMS Spam Collection, as published", full_size, gather_inputs, default_device="auto", threads=None),
+        Tier("smoke", "miniature GPTs on embedded texts, CPU, half a minute", miniature, embedded_inputs, takes_sources=False, default_device="cpu", threads=1),
+        Tier("full", "GPT-2 on the SMS Spam Collection, as published", full_size, gather_inputs, takes_sources=True, default_device="auto", threads=None),
     )
 }

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     device = pick_device(options.device)
     if options.json:
         check_writable(options.json)
-    sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
+    sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
     inputs = gather_inputs(experiment, sources)
     result = finetune(experiment, inputs, device=device, execution=Execution(plain=options.plain), report=print_event)
     print_result(result)

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptcore.errors import UsageError
 
@@ -30,9 +32,23 @@ def reproducible() -> Iterator[None]:
     # cuBLAS repeats its sums only with a fixed workspace, which it reads when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    # Of CUDA's attention kernels the memory-efficient one does not repeat its gradients.
+    repeatable_attention = sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH])
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), repeatable_attention:
         torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on the device; 4 GiB where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 2**10
+    return 4 * 2**30

@@ -17,10 +17,10 @@ LONGEST_TRAINING_EXAMPLE = "longest_training_example"
 MODEL_CONTEXT_LENGTH = "model_context_length"
 
 
-LARGEST = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
 
 
-def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), minimum: int = -LARGEST) -> Any:
+def setting(default: Any, about: str, *, choices: tuple[str, ...] = (), minimum: int = -LARGEST_INTEGER) -> Any:
     """A field with its default, one line about it, and what it may be."""
     return field(default=default, metadata={"about": about, "choices": choices, "minimum": minimum})
 
@@ -83,8 +83,8 @@ def check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:
     choices, minimum = metadata["choices"], metadata["minimum"]
     if choices and isinstance(value, str) and value not in choices:
         raise UsageError(f"--{name} {value} is unknown: choose one of {', '.join(choices)}")
-    if isinstance(value, int) and not minimum <= value <= LARGEST:
-        raise UsageError(f"--{name} {value} is not possible: give a whole number from {minimum} to {LARGEST}")
+    if isinstance(value, int) and not minimum <= value <= LARGEST_INTEGER:
+        raise UsageError(f"--{name} {value} is not possible: give a whole number from {minimum} to {LARGEST_INTEGER}")
     if isinstance(value, float) and not (math.isfinite(value) and value >= minimum):
         raise UsageError(f"--{name} {value} is not possible: give a finite number, at least {minimum}")
 

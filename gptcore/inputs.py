@@ -1,6 +1,7 @@
 """`Inputs`: what an experiment reads - texts, tokenizer, pretrained weights - and the digests that say whether two figures may be compared."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gptcore.assets import sha256_of
@@ -28,6 +29,11 @@ class Sources:
     weights: Path | None = None
     tokenizer: Path | None = None
     limit_train: int | None = None
+
+    def with_environment(self) -> "Sources":
+        """The same, with $GPTCORE_WEIGHTS_DIR for the weights where no folder was named."""
+        variable = os.environ.get("GPTCORE_WEIGHTS_DIR")
+        return replace(self, weights=Path(variable)) if variable and not self.weights else self
 
 
 def gather_inputs(experiment: Experiment, sources: Sources) -> Inputs:

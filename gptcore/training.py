@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gptcore.batches import Batch, EncodedSplit, encode_dataset, load
-from gptcore.dataset import SplitName
-from gptcore.device import reproducible
+from gptcore.dataset import SPLITS, SplitName
+from gptcore.device import free_memory, reproducible
 from gptcore.errors import TrainingError, UsageError
 from gptcore.experiment import Experiment
 from gptcore.fast import fast_classifier
@@ -50,6 +50,10 @@ class Count:
     right: int
     n: int
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.right <= self.n or self.n < 1:
+            raise ValueError(f"{self.right} right of {self.n} is no count")
+
     @property
     def accuracy(self) -> float:
         """The share of right ones, a fraction."""
@@ -65,16 +69,21 @@ class Result:
     counts: Mapping[SplitName, Count]
     train_seconds: float
 
+    def __post_init__(self) -> None:
+        if not self.history or set(self.counts) != set(SPLITS):
+            raise ValueError("a result has at least one evaluation, and a count for each split")
+
 
 @dataclass(frozen=True)
 class Execution:
     """How to compute what an experiment defines; figures agree up to rounding.
 
-    plain: every batch through the whole network, all positions.  memory_budget: bytes that kept features of the frozen part may take.
+    plain: every batch through the whole network, all positions.  memory_budget: bytes that kept features of the frozen part may take, by default half of
+    what is free.
     """
 
     plain: bool = False
-    memory_budget: int = 8 * 2**30
+    memory_budget: int | None = None
 
 
 Event = Evaluation | EpochAccuracy
@@ -96,7 +105,11 @@ def finetune(
         model = build_classifier(experiment, inputs).to(device)
         loaders = make_loaders(splits, experiment, device)
         started = time.perf_counter()
-        classify = plain_classifier(model, experiment) if execution.plain else fast_classifier(model, splits, experiment, execution.memory_budget)
+        if execution.plain:
+            classify = plain_classifier(model, experiment)
+        else:
+            budget = free_memory(device) // 2 if execution.memory_budget is None else execution.memory_budget
+            classify = fast_classifier(model, splits, experiment, budget)
         events = train(model, classify, loaders, experiment, report, fused=not execution.plain)
         train_seconds = time.perf_counter() - started
         counts = {name: count_right(classify, loader) for name, loader in loaders.items()}

@@ -40,7 +40,7 @@ def toy_inputs(experiment, sources):
     return Inputs(Dataset(split, split.head(6), split.head(10)), make_tokenizer("bytes", {bytes([byte]): byte for byte in range(256)}), None)
 
 
-TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, default_device="cpu", threads=1)
+TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, takes_sources=True, default_device="cpu", threads=1)
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,7 @@ def run_info():
         usual = {
             "tier": "smoke",
             "rows": (1,),
-            "own_inputs": False,
+            "chosen": (),
             "command": "python -m bench run --tier smoke",
             "environment": environment,
             "calibration_seconds": 1.0,

@@ -50,6 +50,14 @@ def test_published_percentages_are_the_counts_they_stand_for():
         (lambda document: document.update(surprise=1), "surprise"),
         (lambda document: document["tolerances"]["smoke"]["final_loss"].update(relative=-1), "tolerances.smoke.final_loss.relative"),
         (lambda document: document["published"]["rows"]["1"].update(minutes="soon"), "published.rows.1.minutes"),
+        (lambda document: document["tolerances"].pop("smoke"), "tolerances of the smoke tier are missing"),
+        (lambda document: document["tolerances"]["smoke"].update(against=[]), "tolerances.smoke.against"),
+        (lambda document: document["tolerances"]["smoke"]["accuracy"].update(examples=None), "needs examples, or points"),
+        (lambda document: document["baselines"].update(smokee={}), "baselines.smokee"),
+        (lambda document: document["baselines"]["smoke"]["cpu"]["1"].update(calibration_seconds=0), "calibration_seconds"),
+        (lambda document: document["baselines"]["smoke"]["cpu"]["1"]["counts"].pop("test"), "a count for each split"),
+        (lambda document: document["baselines"]["smoke"]["cpu"]["1"]["counts"]["test"].update(n=0), "is no count"),
+        (lambda document: document["baselines"]["smoke"]["cpu"]["1"].update(history=[]), "history"),
     ],
 )
 def test_a_file_that_breaks_the_schema_is_refused_naming_the_place(tmp_path, damage, place):

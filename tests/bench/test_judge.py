@@ -82,9 +82,16 @@ def test_a_digest_missing_on_one_side_is_a_change(against_baseline, row_result):
 
 
 def test_inputs_the_person_chose_are_not_compared_and_still_hold(against_baseline, row_result):
-    judged = against_baseline(row_result(digests={"settings": "other", "data": "d"}), own_inputs=True)
+    judged = against_baseline(row_result(digests={"settings": "other", "data": "d"}), chosen=("settings",))
     assert judged.verdict is Verdict.NOT_COMPARABLE
     assert judged.holds
+
+
+def test_choosing_one_thing_excuses_no_other(against_baseline, row_result):
+    """A seed of one's own does not hide that the data changed too."""
+    assert against_baseline(row_result(digests={"settings": "other", "data": "d"}), chosen=("settings",)).holds
+    assert not against_baseline(row_result(digests={"settings": "other", "data": "other"}), chosen=("settings",)).holds
+    assert not against_baseline(row_result(digests={"settings": "s", "data": "other"}), chosen=("settings",)).holds
 
 
 def test_a_row_that_never_ran_is_missing(against_baseline):
@@ -129,9 +136,9 @@ def against_published(run_info, row_result, expectations, figures):
         "weights": PINNED_WEIGHTS[row.experiment.model_size.name].sha256,
     }
 
-    def verdict_on(digests=digests, device_name="NVIDIA A100-SXM4-40GB", own_inputs=False, **changes):
+    def verdict_on(digests=digests, device_name="NVIDIA A100-SXM4-40GB", chosen=(), **changes):
         result = row_result(digests=digests, figures=figures(**{"seconds": 0.28 * 60} | changes))
-        return judge_row(row, result, run_info(tier="full", device_name=device_name, own_inputs=own_inputs), expectations)
+        return judge_row(row, result, run_info(tier="full", device_name=device_name, chosen=chosen), expectations)
 
     verdict_on.digests = digests
     return verdict_on
@@ -164,7 +171,7 @@ def test_durations_on_other_hardware_are_not_comparable_and_do_not_fail(against_
 
 @pytest.mark.parametrize("component", ["settings", "data", "tokenizer", "weights"])
 def test_other_inputs_are_never_compared_with_the_published(against_published, component):
-    judged = against_published(digests=against_published.digests | {component: "other"}, own_inputs=True)
+    judged = against_published(digests=against_published.digests | {component: "other"}, chosen=(component,))
     assert judged.verdict is Verdict.NOT_COMPARABLE
     assert component in judged.judgements[0].explanation
     assert judged.holds

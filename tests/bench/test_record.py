@@ -6,6 +6,7 @@ from rich.console import Console
 import bench.run
 from bench.expectations import ExpectationError, load_expectations
 from bench.record import record
+from bench.results import read_results
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def quiet():
     return Console(quiet=True)
 
 
-def test_recording_stores_figures_with_their_provenance(clean_tree, toy_request, expected_file, quiet):
-    record(toy_request("1-2"), expected_file, quiet)
+def test_recording_stores_figures_with_their_provenance(tmp_path, clean_tree, toy_request, expected_file, quiet):
+    record(toy_request("1-2"), expected_file, tmp_path / "runs", quiet)
     baselines = load_expectations(expected_file).baselines["smoke"]["cpu"]
     assert set(baselines) == {1, 2}
     assert baselines[1].provenance.git_commit == "c0ffee"
@@ -34,31 +35,44 @@ def test_recording_stores_figures_with_their_provenance(clean_tree, toy_request,
 
 
 @pytest.mark.parametrize("tree", [{"dirty": True}, {"commit": ""}])
-def test_a_dirty_tree_is_refused(clean_tree, toy_request, expected_file, quiet, tree):
+def test_a_dirty_tree_is_refused(tmp_path, clean_tree, toy_request, expected_file, quiet, tree):
     before = expected_file.read_bytes()
     clean_tree(**tree)
     with pytest.raises(ExpectationError, match="clean git checkout"):
-        record(toy_request(), expected_file, quiet)
+        record(toy_request(), expected_file, tmp_path / "runs", quiet)
     assert expected_file.read_bytes() == before
 
 
-def test_own_inputs_are_refused(clean_tree, toy_request, expected_file, quiet):
+def test_own_inputs_are_refused(tmp_path, clean_tree, toy_request, expected_file, quiet):
     with pytest.raises(ExpectationError, match="cannot become a baseline"):
-        record(toy_request(seed=7), expected_file, quiet)
+        record(toy_request(seed=7), expected_file, tmp_path / "runs", quiet)
 
 
-def test_figures_that_differ_between_two_runs_are_refused(clean_tree, toy_request, toy_tier, expected_file, quiet):
+def test_figures_that_differ_between_two_runs_are_refused(tmp_path, clean_tree, toy_request, toy_tier, expected_file, quiet):
     seeds = iter((123, 7, 8, 9))
     unsteady = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
     before = expected_file.read_bytes()
     with pytest.raises(ExpectationError, match="row 1 gave other figures the second time"):
-        record(replace(toy_request(), tier=unsteady), expected_file, quiet)
+        record(replace(toy_request(), tier=unsteady), expected_file, tmp_path / "runs", quiet)
     assert expected_file.read_bytes() == before
 
 
-def test_a_non_finite_loss_is_refused(clean_tree, toy_request, toy_tier, expected_file, quiet):
+def test_a_non_finite_loss_is_refused(tmp_path, clean_tree, toy_request, toy_tier, expected_file, quiet):
     exploding = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1e30))
     before = expected_file.read_bytes()
     with pytest.raises(ExpectationError, match="the loss is"):
-        record(replace(toy_request(), tier=exploding), expected_file, quiet)
+        record(replace(toy_request(), tier=exploding), expected_file, tmp_path / "runs", quiet)
     assert expected_file.read_bytes() == before
+
+
+def test_both_runs_are_kept(tmp_path, clean_tree, toy_request, expected_file, quiet):
+    record(toy_request(), expected_file, tmp_path / "runs", quiet)
+    assert [read_results(tmp_path / "runs" / name).rows[1].figures.counts for name in ("first", "second")]
+
+
+def test_the_first_failed_row_ends_the_recording(tmp_path, clean_tree, toy_request, toy_tier, expected_file, quiet):
+    exploding = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1e30))
+    with pytest.raises(ExpectationError, match="row 1 failed"):
+        record(replace(toy_request("1-2"), tier=exploding), expected_file, tmp_path / "runs", quiet)
+    assert set(read_results(tmp_path / "runs" / "first").rows) == {1}
+    assert not (tmp_path / "runs" / "second").exists()

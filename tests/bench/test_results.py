@@ -42,6 +42,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         lambda text: text.replace('"right": 1005', '"right": NaN'),
         lambda text: text.replace('"seed"', '"sead"'),
         lambda text: "[]",
+        lambda text: text.replace('"n": 300', '"n": 3'),
+        lambda text: text.replace('"test": {', '"tests": {'),
     ],
 )
 def test_a_damaged_row_is_refused_naming_its_file(results_folder, run_info, row_result, damage):
@@ -50,6 +52,15 @@ def test_a_damaged_row_is_refused_naming_its_file(results_folder, run_info, row_
     assert damage(text) != text
     row_file(folder, 1).write_text(damage(text))
     with pytest.raises(ResultsError, match=r"row-01\.json is not what a run writes"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize("damage", [{"tier": "huge"}, {"rows": []}, {"calibration_seconds": 0}])
+def test_a_damaged_run_is_refused(results_folder, run_info, row_result, damage):
+    folder = results_folder(Results(run_info(), {1: row_result()}))
+    document = json.loads((folder / "run.json").read_text()) | damage
+    (folder / "run.json").write_text(json.dumps(document))
+    with pytest.raises(ResultsError, match=r"run\.json is not what a run writes"):
         read_results(folder)
 
 

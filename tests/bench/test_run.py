@@ -49,8 +49,8 @@ def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
     assert (ours.seed, usual.seed) == (7, 123)
     assert ours.digests["settings"] != usual.digests["settings"]
     assert ours.figures.history != usual.figures.history
-    assert toy_request(seed=7).own_inputs
-    assert not toy_request().own_inputs
+    assert toy_request(seed=7).chosen == ("settings",)
+    assert toy_request(seed=123).chosen == toy_request().chosen == ()
 
 
 def test_a_row_that_breaks_loses_no_other_row(toy_request, toy_tier, tmp_path):

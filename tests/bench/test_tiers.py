@@ -1,10 +1,8 @@
 from pathlib import Path
 
-import pytest
-
 from bench.rows import ROWS
+from bench.smoke.messages import smoke_dataset
 from bench.tiers import TIERS
-from gptcore.errors import UsageError
 from gptcore.inputs import Sources
 
 
@@ -18,7 +16,8 @@ def test_smoke_is_pure_and_keeps_the_rows_apart():
     assert len(set(scaled)) == len(ROWS)
 
 
-@pytest.mark.parametrize("sources", [Sources(data=Path("mine")), Sources(weights=Path("mine")), Sources(limit_train=5)])
-def test_smoke_refuses_other_inputs_than_its_own(sources):
-    with pytest.raises(UsageError, match="--tier full"):
-        TIERS["smoke"].gather(ROWS[0].experiment, sources)
+def test_smoke_carries_its_own_inputs():
+    inputs = TIERS["smoke"].gather(TIERS["smoke"].scale(ROWS[0].experiment), Sources(data=Path("mine")))
+    assert inputs.dataset == smoke_dataset()
+    assert inputs.weights.is_file()
+    assert not TIERS["smoke"].takes_sources

@@ -63,3 +63,10 @@ def test_each_component_has_a_digest_of_its_own(folder, named_tokenizer, dataset
     }
     for name, after in changed.items():
         assert {key for key in before if before[key] != after[key]} == {name}
+
+
+def test_the_environment_names_weights_where_no_flag_does(monkeypatch, tmp_path):
+    assert Sources().with_environment() == Sources()
+    monkeypatch.setenv("GPTCORE_WEIGHTS_DIR", str(tmp_path))
+    assert Sources(limit_train=3).with_environment() == Sources(weights=tmp_path, limit_train=3)
+    assert Sources(weights=tmp_path / "mine").with_environment().weights == tmp_path / "mine"

@@ -156,14 +156,11 @@ def test_saved_weights_load_here_and_in_transformers(weights_of, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["gpt2", "openai-community/gpt2", "."])
-@pytest.mark.parametrize("by_environment", [False, True])
-def test_a_folder_of_weights_is_taken_at_its_word(place, by_environment, tmp_path, monkeypatch):
+def test_a_folder_of_weights_is_taken_at_its_word(place, tmp_path):
     file = tmp_path / place / "model.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"whatever")
-    if by_environment:
-        monkeypatch.setenv("GPTCORE_WEIGHTS_DIR", str(tmp_path))
-    assert find_pretrained(SMALL, None if by_environment else tmp_path) == file
+    assert find_pretrained(SMALL, tmp_path) == file
 
 
 def test_a_folder_without_the_weights_says_where_they_belong(tmp_path):

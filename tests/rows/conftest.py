@@ -1,18 +1,18 @@
 """One run shared by the nineteen row tests: its options, its results folder, and the table at the end."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
-from bench.expectations import DEFAULT_PATH, Expectations, load_expectations
-from bench.judge import RowVerdict, judge, judge_row
+from bench.expectations import Expectations, load_expectations
+from bench.judge import RowVerdict, judge_row
+from bench.options import add_expected, add_out, add_request, request_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, make_request, run_row, start_run
-from bench.tiers import TIERS
+from bench.run import Request, finish, run_row, start_run
 from gptcore.errors import UserError
-from gptcore.inputs import Sources
 
 
 class Suite:
@@ -34,28 +34,18 @@ class Suite:
         self.finished += 1
         print_progress(make_console(), result, self.finished, len(self.request.rows))
 
-    def show_report(self) -> None:
-        finish(self.folder, self.expectations)
-        results = read_results(self.folder)
-        print_report(make_console(), results, judge(results, self.expectations))
+    def finish(self) -> None:
+        self.results, self.verdicts = finish(self.folder, self.expectations)
 
 
 SUITE = pytest.StashKey[Suite]()
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("rows of the benchmark")
-    group.addoption("--tier", choices=sorted(TIERS), default="smoke")
-    group.addoption("--rows", default="all", help="numbers and ranges such as 1,4-5")
-    group.addoption("--device")
-    group.addoption("--seed", type=int)
-    group.addoption("--plain", action="store_true")
-    group.addoption("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
-    group.addoption("--data-dir", type=Path)
-    group.addoption("--weights-dir", type=Path)
-    group.addoption("--tokenizer-dir", type=Path)
-    group.addoption("--limit-train", type=int)
-    group.addoption("--expected", type=Path, default=DEFAULT_PATH)
+    add = parser.getgroup("rows of the benchmark").addoption
+    add_request(add)
+    add_out(add)
+    add_expected(add)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -65,10 +55,11 @@ def pytest_configure(config):
     if option.collectonly or getattr(option, "help", False):
         return
     try:
-        sources = Sources(option.data_dir, option.weights_dir, option.tokenizer_dir, option.limit_train)
-        request = make_request(TIERS[option.tier], select_rows(option.rows), option.device, sources, option.seed, plain=option.plain)
-        expectations = load_expectations(option.expected)
-        folder = start_run(request, option.out)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # a benchmark runs as it does without pytest, where a warning is no error
+            expectations = load_expectations(option.expected)
+            request = request_from(option)
+            folder = start_run(request, option.out)
     except UserError as error:
         pytest.exit(f"error: {error}", returncode=2)
     option.xmlpath = option.xmlpath or str(folder / "junit.xml")
@@ -96,6 +87,18 @@ def suite(request):
     return request.config.stash[SUITE]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    """Judge the run as a whole, rows that were never reached included."""
+    if suite := session.config.stash.get(SUITE, None):
+        # pytest-benchmark cannot summarise the row that an interruption cut short.
+        benchmarks = session.config._benchmarksession.benchmarks
+        benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark.stats.data]
+        suite.finish()
+        if session.exitstatus == pytest.ExitCode.OK and not all(verdict.holds for verdict in suite.verdicts):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(config):
     if suite := config.stash.get(SUITE, None):
-        suite.show_report()
+        print_report(make_console(), suite.results, suite.verdicts)

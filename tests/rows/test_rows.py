@@ -5,6 +5,7 @@ import pytest
 from bench.report.table import explain, worth_telling
 
 
+@pytest.mark.filterwarnings("default")  # a row runs as it does without pytest, where a warning is no error
 def test_row(row, suite, benchmark, capsys):
     result = benchmark.pedantic(suite.run, args=(row,), rounds=1, iterations=1)
     with capsys.disabled():

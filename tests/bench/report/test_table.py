@@ -49,7 +49,7 @@ def test_passing_rows_need_no_words(expectations, run_info, row_result):
 
 def test_rows_that_cannot_be_compared_are_counted_apart(expectations, run_info, row_result):
     other = row_result(digests={"settings": "other", "data": "d"})
-    results, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()}, own_inputs=True)
+    results, verdicts = judged(expectations, run_info, {1: other}, {1: row_result()}, chosen=("settings",))
     assert closing_line(verdicts) == "no row was judged; 1 not comparable (other inputs were named than the recorded ones)"
     assert explanations(results, verdicts) == []
 

@@ -1,0 +1,49 @@
+"""What a run can be asked, once for the command line and for pytest."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.expectations import DEFAULT_PATH
+from bench.rows import select_rows
+from bench.run import Request, make_request
+from bench.tiers import TIERS
+from gptcore.device import DEVICES
+from gptcore.inputs import Sources
+
+AddOption = Callable[..., Any]
+
+
+def add_tier(add: AddOption) -> None:
+    """Add `--tier`."""
+    add("--tier", choices=list(TIERS), default="smoke", help="; ".join(f"{tier.name}: {tier.about}" for tier in TIERS.values()))
+
+
+def add_expected(add: AddOption) -> None:
+    """Add `--expected`."""
+    add("--expected", type=Path, default=DEFAULT_PATH, help="file of expectations (default: the checkout's expected_results.json)")
+
+
+def add_out(add: AddOption) -> None:
+    """Add `--out`."""
+    add("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
+
+
+def add_request(add: AddOption) -> None:
+    """Add tier, rows, device, seed, way of computing, and folders that replace the published inputs."""
+    add_tier(add)
+    add("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
+    add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
+    add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
+    add("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
+    add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
+    add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
+    add("--tokenizer-dir", "--tokenizer_dir", type=Path, help="full tier: folder with GPT-2's encoder.json")
+    add("--limit-train", "--limit_train", type=int, help="full tier: use only the first training texts")
+
+
+def request_from(options: argparse.Namespace) -> Request:
+    """The request that parsed options describe.  Raises UserError for what cannot run."""
+    sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
+    return make_request(TIERS[options.tier], select_rows(options.rows), options.device, sources, options.seed, plain=options.plain)
