@@ -87,16 +87,17 @@ def suite(request):
     return request.config.stash[SUITE]
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
-    """Judge the run as a whole, rows that were never reached included."""
+    """Before any reporter has its say: judge the run as a whole, rows that were never reached included."""
     if suite := session.config.stash.get(SUITE, None):
         # pytest-benchmark cannot summarise the row that an interruption cut short.
         benchmarks = session.config._benchmarksession.benchmarks
-        benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark.stats.data]
+        benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark]
         suite.finish()
         if session.exitstatus == pytest.ExitCode.OK and not all(verdict.holds for verdict in suite.verdicts):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return (yield)
 
 
 def pytest_terminal_summary(config):
