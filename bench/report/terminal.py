@@ -1,6 +1,7 @@
 """The run on a terminal: a line while each row runs, the table, then every failure in full."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -77,7 +78,13 @@ def print_rows(console: Console, tier: Tier) -> None:
         table.add_column(name)
     reference = tier.scale(Experiment())
     for row in ROWS:
-        changed = changed_settings(tier.scale(row.experiment), reference)
-        settings = ", ".join(f"{name}={value.name if isinstance(value, GPTConfig) else value}" for name, value in changed.items())
-        table.add_row(str(row.number), row.name, escape(published_flags(row) or "-"), escape(settings or "-"))
+        changed = describe_settings(changed_settings(tier.scale(row.experiment), reference))
+        table.add_row(str(row.number), row.name, escape(published_flags(row) or "-"), escape(changed))
     console.print(table)
+    scaled = describe_settings(changed_settings(reference, Experiment()))
+    console.print(f"row 1 of this tier differs from the published row 1 in: {scaled}", markup=False, soft_wrap=True)
+
+
+def describe_settings(settings: dict[str, Any]) -> str:
+    """Settings as `name=value`, a dash where there are none."""
+    return ", ".join(f"{name}={value.name if isinstance(value, GPTConfig) else value}" for name, value in settings.items()) or "-"
