@@ -43,7 +43,7 @@ def verified(path: Path, sha256: str) -> Path:
     found = sha256_of(path)
     if found != sha256:
         raise AssetError(
-            f"{path} has sha256 {found[:12]}…, expected {sha256[:12]}…: the file was damaged or altered; put the right one there, or delete it to have it fetched anew"
+            f"{path} has sha256 {found[:12]}…, expected {sha256[:12]}…: the file was damaged or altered; replace it, or delete it and it will be fetched anew"
         )
     return path
 
