@@ -136,7 +136,7 @@ Baselines = dict[TierName, dict[str, dict[int, Baseline]]]
 
 @dataclass(frozen=True, config=STRICT)
 class Expectations:
-    """The whole file.  Baselines are keyed by tier, device class and row."""
+    """The whole file.  Baselines are keyed by tier, kind of run (device class, and precision where not float32) and row."""
 
     schema_version: Literal[1]
     published: Published
@@ -165,11 +165,11 @@ def save_expectations(path: Path, expectations: Expectations) -> None:
 
 
 def with_baselines(expectations: Expectations, results: Results) -> Expectations:
-    """The expectations with the rows of these results as their tier's and device class's new baselines; rows that failed keep the old one."""
-    tier, device_class = results.info.tier, results.info.environment.device_class
-    old = expectations.baselines.get(tier, {}).get(device_class, {})
+    """The expectations with the rows of these results as the new baselines of their tier and kind; rows that failed keep the old one."""
+    tier, kind = results.info.tier, results.info.kind
+    old = expectations.baselines.get(tier, {}).get(kind, {})
     new = {number: make_baseline(results.info, result) for number, result in results.rows.items() if result.figures}
-    of_tier = expectations.baselines.get(tier, {}) | {device_class: dict(sorted((old | new).items()))}
+    of_tier = expectations.baselines.get(tier, {}) | {kind: dict(sorted((old | new).items()))}
     return replace(expectations, baselines=expectations.baselines | {tier: of_tier})
 
 

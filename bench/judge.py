@@ -74,14 +74,15 @@ def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: E
 
 def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
     tolerances = expectations.tolerances[info.tier]
-    baseline = expectations.baselines.get(info.tier, {}).get(info.environment.device_class, {}).get(row.number)
-    published = expectations.published.rows.get(row.number) if "published" in tolerances.against else None
+    baseline = expectations.baselines.get(info.tier, {}).get(info.kind, {}).get(row.number)
+    is_published_kind = "published" in tolerances.against and info.precision == "fp32"
+    published = expectations.published.rows.get(row.number) if is_published_kind else None
     if result is None:
         yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
     elif result.figures is None:
         yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
     elif baseline is None and published is None:
-        place = f"{info.tier} / {info.environment.device_class}"
+        place = f"{info.tier} / {info.kind}"
         yield Judgement("row", Verdict.MISSING, "expectations", explanation=f"no baseline for row {row.number} under {place}; record one")
     else:
         for against in tolerances.against:

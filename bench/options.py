@@ -7,10 +7,12 @@ from typing import Any
 
 from bench.expectations import DEFAULT_PATH
 from bench.rows import select_rows
-from bench.run import Request, make_request
+from bench.run import Request, checked
 from bench.tiers import TIERS
-from gptcore.device import DEVICES
+from gptcore.device import DEVICES, pick_device
+from gptcore.experiment import PRECISIONS
 from gptcore.inputs import Sources
+from gptcore.training import Execution
 
 AddOption = Callable[..., Any]
 
@@ -36,6 +38,7 @@ def add_request(add: AddOption) -> None:
     add("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
     add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
+    add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic of matrix products; each has its own baselines, tf32 needs CUDA (default: fp32)")
     add("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
     add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
     add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
@@ -46,4 +49,15 @@ def add_request(add: AddOption) -> None:
 def request_from(options: argparse.Namespace) -> Request:
     """The request that parsed options describe.  Raises UserError for what cannot run."""
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
-    return make_request(TIERS[options.tier], select_rows(options.rows), options.device, sources, options.seed, plain=options.plain)
+    tier = TIERS[options.tier]
+    return checked(
+        Request(
+            tier=tier,
+            rows=select_rows(options.rows),
+            device=pick_device(options.device or tier.default_device),
+            sources=sources,
+            seed=options.seed,
+            precision=options.precision,
+            execution=Execution(plain=options.plain),
+        )
+    )

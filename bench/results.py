@@ -24,11 +24,18 @@ class RunInfo:
     """What one run was asked and where it ran.  chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights."""
 
     tier: TierName
+    precision: str
     chosen: tuple[str, ...]
     command: str
     environment: Environment
     rows: tuple[int, ...] = Field(min_length=1)
     calibration_seconds: float = Field(gt=0)
+
+    @property
+    def kind(self) -> str:
+        """What baselines are kept apart by: the device class, and the precision where it is not the published float32."""
+        device_class = self.environment.device_class
+        return device_class if self.precision == "fp32" else f"{device_class} {self.precision}"
 
 
 @dataclass(frozen=True, config=STRICT)

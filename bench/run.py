@@ -17,7 +17,7 @@ from bench.report.markdown import render_markdown
 from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
 from bench.rows import Row
 from bench.tiers import Tier
-from gptcore.device import pick_device
+from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
@@ -34,6 +34,7 @@ class Request:
     device: torch.device
     sources: Sources = Sources()
     seed: int | None = None
+    precision: str = "fp32"
     execution: Execution = Execution()
 
     @property
@@ -43,6 +44,7 @@ class Request:
             "--tier": self.tier.name,
             "--device": self.device,
             "--seed": self.seed,
+            "--precision": self.precision if self.precision != "fp32" else None,
             "--data-dir": self.sources.data,
             "--weights-dir": self.sources.weights,
             "--tokenizer-dir": self.sources.tokenizer,
@@ -64,18 +66,19 @@ class Request:
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
-        experiment = self.tier.scale(row.experiment)
+        experiment = replace(self.tier.scale(row.experiment), precision=self.precision)
         return experiment if self.seed is None else replace(experiment, seed=self.seed)
 
 
-def make_request(tier: Tier, rows: tuple[Row, ...], device: str | None, sources: Sources, seed: int | None, *, plain: bool = False) -> Request:
-    """A request whose device exists and whose data and tokenizer are there.  Raises UserError otherwise, before anything runs."""
+def checked(request: Request) -> Request:
+    """The request with the environment's folders filled in, known to be possible here.  Raises UserError otherwise, before anything runs."""
+    tier, sources = request.tier, request.sources
     if not tier.takes_sources and sources != Sources():
         raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
-    sources = sources.with_environment() if tier.takes_sources else sources
-    request = Request(tier, rows, pick_device(device or tier.default_device), sources, seed, Execution(plain=plain))
-    without_weights = replace(request.experiment_of(rows[0]), weights="random")
-    tier.gather(without_weights, sources)
+    check_precision(request.precision, request.device)
+    request = replace(request, sources=sources.with_environment() if tier.takes_sources else sources)
+    without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
+    tier.gather(without_weights, request.sources)
     return request
 
 
@@ -94,6 +97,7 @@ def start_run(request: Request, folder: Path | None) -> Path:
     out = folder or default_folder(request.tier.name)
     info = RunInfo(
         tier=request.tier.name,
+        precision=request.precision,
         rows=tuple(row.number for row in request.rows),
         chosen=request.chosen,
         command=request.command,

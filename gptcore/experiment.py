@@ -15,7 +15,7 @@ from gptcore.model import GPT2_SIZES, GPTConfig
 
 LONGEST_TRAINING_EXAMPLE = "longest_training_example"
 MODEL_CONTEXT_LENGTH = "model_context_length"
-
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 LARGEST_INTEGER = 2**63 - 1
 
@@ -54,6 +54,7 @@ class Experiment:
     eval_iter: int = setting(5, "batches per evaluation", minimum=1)
     learning_rate: float = setting(5e-5, "AdamW's learning rate", minimum=0)
     weight_decay: float = setting(0.1, "AdamW's weight decay", minimum=0)
+    precision: str = setting("fp32", "arithmetic of matrix products; tf32 needs a CUDA device", choices=PRECISIONS)
     seed: int = setting(123, "seed of random weights, head and data order", minimum=0)
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ Notation here and everywhere: B batch, T tokens, D width, H heads, E head width,
 Linear layers are built in the order query, key, value, output, up, down, because random initialisation draws in that order.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,14 +56,18 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden: (B, T, D), already normalised.  Returns (B, T, D)."""
         batch, tokens, width = hidden.shape
-
-        def split_heads(projected: Tensor) -> Tensor:
-            return projected.view(batch, tokens, self.n_head, -1).transpose(1, 2)  # (B, H, T, E)
-
-        query, key, value = (split_heads(linear(hidden)) for linear in (self.query, self.key, self.value))
+        query, key, value = (part.view(batch, tokens, self.n_head, -1).transpose(1, 2) for part in self.project(hidden))  # (B, H, T, E)
         context = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)  # (B, H, T, E)
         output: Tensor = self.output(context.transpose(1, 2).reshape(batch, tokens, width))  # (B, T, D)
         return output
+
+    def project(self, hidden: Tensor) -> Sequence[Tensor]:
+        """hidden: (B, T, D).  Returns query, key and value, (B, T, D) each, from one matrix product unless adapters keep them apart."""
+        linears = (self.query, self.key, self.value)
+        if not all(isinstance(linear, nn.Linear) for linear in linears):
+            return [linear(hidden) for linear in linears]
+        weight, bias = (torch.cat([getattr(linear, name) for linear in linears]) for name in ("weight", "bias"))  # (3D, D), (3D,)
+        return F.linear(hidden, weight, bias).chunk(3, dim=-1)
 
 
 class MLP(nn.Module):

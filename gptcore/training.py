@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from gptcore.batches import Batch, EncodedSplit, encode_dataset, load
 from gptcore.dataset import SPLITS, SplitName
-from gptcore.device import free_memory, reproducible
+from gptcore.device import check_precision, float32_products, free_memory, reproducible
 from gptcore.errors import TrainingError, UsageError
 from gptcore.experiment import Experiment
 from gptcore.fast import fast_classifier
@@ -100,7 +100,8 @@ def finetune(
     Raises UserError for inputs the experiment cannot use, TrainingError where the loss stops being finite.
     """
     check_inputs(experiment, inputs)
-    with reproducible():
+    check_precision(experiment.precision, device)
+    with reproducible(), float32_products(experiment.precision):
         splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
         model = build_classifier(experiment, inputs).to(device)
         loaders = make_loaders(splits, experiment, device)
@@ -110,6 +111,7 @@ def finetune(
         else:
             budget = free_memory(device) // 2 if execution.memory_budget is None else execution.memory_budget
             classify = fast_classifier(model, splits, experiment, budget)
+        classify = in_precision(classify, experiment, device)
         events = train(model, classify, loaders, experiment, report, fused=not execution.plain)
         train_seconds = time.perf_counter() - started
         counts = {name: count_right(classify, loader) for name, loader in loaders.items()}
@@ -150,6 +152,20 @@ def make_loaders(splits: Mapping[SplitName, EncodedSplit], experiment: Experimen
 def plain_classifier(model: GPT, experiment: Experiment) -> Classify:
     """The straightforward way to a batch's logits: the whole network, all positions."""
     return lambda batch: read_out(model(batch.tokens), batch, experiment)
+
+
+def in_precision(classify: Classify, experiment: Experiment, device: torch.device) -> Classify:
+    """The same logits, in float32, from matrix products in the experiment's precision; weights, their gradients and updates stay in float32."""
+    if experiment.precision != "bf16":
+        return classify
+
+    def classify_in_bf16(batch: Batch) -> Tensor:
+        # Entered anew for each batch: autocast keeps the weights it has cast until it ends, and they change at every step.
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = classify(batch)
+        return logits.float()
+
+    return classify_in_bf16
 
 
 def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experiment, report: Report, *, fused: bool) -> list[Event]:

@@ -116,6 +116,7 @@ def run_info():
         environment = replace(describe_environment(torch.device("cpu")), **machine)
         usual = {
             "tier": "smoke",
+            "precision": "fp32",
             "rows": (1,),
             "chosen": (),
             "command": "python -m bench run --tier smoke",

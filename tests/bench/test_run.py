@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.expectations import load_expectations
-from bench.judge import judge
+from bench.expectations import load_expectations, with_baselines
+from bench.judge import Verdict, judge
 from bench.results import ResultsError, read_results
 from bench.rows import select_rows
-from bench.run import finish, make_request, run_row, run_rows, start_run
+from bench.run import checked, finish, run_row, run_rows, start_run
 from gptcore.errors import AssetError, UsageError
 from gptcore.inputs import Sources
 from gptcore.training import Execution
@@ -71,16 +71,29 @@ def test_a_row_that_breaks_loses_no_other_row(toy_request, toy_tier, tmp_path):
     assert read_results(folder).rows == results
 
 
-def test_missing_inputs_stop_the_run_before_it_starts(toy_tier, tmp_path):
+def test_missing_inputs_stop_the_run_before_it_starts(toy_request, tmp_path):
     with pytest.raises(AssetError, match="holds no toys"):
-        make_request(toy_tier, select_rows("1"), None, Sources(data=tmp_path), None)
+        checked(toy_request(sources=Sources(data=tmp_path)))
 
 
-def test_an_impossible_seed_or_device_stops_the_run_before_it_starts(toy_tier):
+def test_an_impossible_seed_or_precision_stops_the_run_before_it_starts(toy_request):
     with pytest.raises(UsageError, match="--seed -1"):
-        make_request(toy_tier, select_rows("1"), None, Sources(), -1)
-    with pytest.raises(UsageError, match="--device abacus"):
-        make_request(toy_tier, select_rows("1"), "abacus", Sources(), None)
+        checked(toy_request(seed=-1))
+    with pytest.raises(UsageError, match="--precision tf32 needs a CUDA device"):
+        checked(toy_request(precision="tf32"))
+
+
+def test_each_precision_has_its_own_baselines(toy_run, toy_request, tmp_path):
+    request = toy_request("1-2", precision="bf16")
+    folder = start_run(request, tmp_path / "bf16")
+    list(run_rows(request, folder))
+    results, verdicts = finish(folder, toy_run.expectations)
+    assert {verdict.verdict for verdict in verdicts} == {Verdict.MISSING}
+    expectations = with_baselines(toy_run.expectations, results)
+    assert set(expectations.baselines["smoke"]) == {"cpu", "cpu bf16"}
+    assert [verdict.verdict for verdict in judge(results, expectations)] == [Verdict.PASS] * 2
+    assert [verdict.verdict for verdict in judge(toy_run.results, expectations)] == [Verdict.PASS] * 2
+    assert request.command.endswith("--precision bf16")
 
 
 def test_the_command_repeats_the_request(toy_request, tmp_path):

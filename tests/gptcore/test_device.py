@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gptcore.device import pick_device, reproducible
+from gptcore.device import check_precision, float32_products, pick_device, reproducible
 from gptcore.errors import UsageError
 
 
@@ -50,6 +50,7 @@ def test_the_body_runs_deterministically():
 
 def test_random_state_and_switches_come_back_after_an_error():
     before = torch.get_rng_state()
+    filling = torch.utils.deterministic.fill_uninitialized_memory
 
     def fail():
         with reproducible():
@@ -60,3 +61,23 @@ def test_random_state_and_switches_come_back_after_an_error():
         fail()
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory == filling
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")])
+def test_products_of_float32_are_full_unless_tf32_is_asked_for(precision, inside):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with float32_products(precision):
+            assert torch.get_float32_matmul_precision() == inside
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_tf32_is_refused_where_nothing_computes_in_it():
+    check_precision("tf32", torch.device("cuda"))
+    check_precision("bf16", torch.device("cpu"))
+    with pytest.raises(UsageError, match="--precision tf32 needs a CUDA device and this runs on cpu: use fp32 or bf16"):
+        check_precision("tf32", torch.device("cpu"))

@@ -68,6 +68,7 @@ def test_the_digest_changes_with_every_field():
         "trainable_token_pos": "first",
         "average_embeddings": True,
         "context_length": "120",
+        "precision": "bf16",
         "no_padding": True,
         "disable_causal_mask": True,
     }

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -211,6 +212,19 @@ def test_the_real_defaults_are_the_published_ones():
     default = Experiment()
     assert (default.learning_rate, default.weight_decay, default.batch_size, default.num_epochs) == (5e-5, 0.1, 8, 5)
     assert (default.eval_freq, default.eval_iter, default.seed, default.accumulation_steps) == (50, 5, 123, 1)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+def test_bf16_rounds_the_products_and_nothing_else(plain, miniature, inputs_of):
+    experiment = miniature(trainable_layers="all", learning_rate=1e-3)
+    full, short = (
+        finetune(chosen, inputs_of(chosen), device=torch.device("cpu"), execution=Execution(plain=plain)).history
+        for chosen in (experiment, dataclasses.replace(experiment, precision="bf16"))
+    )
+    assert abs(full[0].train_loss - full[-1].train_loss) > 0.02, "weights that stay as they were would go unnoticed"
+    for ours, theirs in zip(short, full, strict=True):
+        assert ours.train_loss != theirs.train_loss
+        assert ours.train_loss == pytest.approx(theirs.train_loss, abs=0.01)
 
 
 def test_training_separates_two_plain_classes(miniature, inputs_of):

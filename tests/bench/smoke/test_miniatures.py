@@ -17,6 +17,7 @@ from gptcore.weights import pretrained_gpt, random_gpt
 
 SCALED = {"model_size", "learning_rate", "num_epochs", "eval_freq", "lora_rank", "lora_alpha", "context_length"}
 OTHER_VALUES = {
+    "precision": "bf16",
     "weights": "random",
     "trainable_layers": "all",
     "trainable_token_pos": "flexible",
