@@ -70,7 +70,9 @@ def run(options: argparse.Namespace) -> int:
     request = request_from(options)
     terminal = make_console()
     folder = start_run(request, options.out)
-    terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {request.device}; results in {folder}", markup=False, soft_wrap=True)
+    threads = read_results(folder).info.environment.threads
+    where = f"{request.device}, {threads} thread{'s' if threads > 1 else ''}"
+    terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}", markup=False, soft_wrap=True)
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))
     return report(terminal, finish(folder, expectations))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gptcore.device import reproducible
+from gptcore.device import name_device, reproducible
 
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
@@ -71,18 +71,6 @@ NUMERICAL_VARIABLES = frozenset(
         "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
     )
 )
-
-
-def name_device(device: torch.device) -> str:
-    """The processor's or the GPU's model name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if device.type == "cpu" and cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str:

@@ -13,7 +13,7 @@ from bench.results import STRICT, Results, ResultsError, RowResult, RunInfo, Tie
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
-from gptcore.training import Count, Evaluation
+from gptcore.result import Count, Evaluation
 
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
 
@@ -83,13 +83,16 @@ class AccuracyTolerance:
 
 @dataclass(frozen=True, config=STRICT)
 class DurationTolerance:
-    """Band around a duration, as factors of it.  Comparable on the same hardware, or anywhere relative to the run's calibration; advisory ones only warn."""
+    """Band around a recorded duration, as factors of it; against the published minutes only `at_most` counts.
+
+    Comparable on the same hardware, or anywhere relative to the run's calibration; advisory ones only warn.
+    """
 
     comparable: Literal["same hardware", "calibration"]
     advisory: bool
     reason: str
     at_most: float = Field(gt=0)
-    at_least: float | None = Field(default=None, gt=0)
+    at_least: float = Field(ge=0)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,7 +9,7 @@ from bench.results import Results, RowResult, RunInfo
 from bench.rows import Row, find_row
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.experiment import digest_of, settings_of
-from gptcore.training import Result
+from gptcore.result import Result
 from gptcore.weights import PINNED_WEIGHTS
 
 
@@ -48,13 +48,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """One row: every judgement, the verdict they sum up to, and whether the row holds."""
+    """One row: every judgement, the verdict they sum up to, and whether the row holds.  published_seconds: None where a tier is not the published size."""
 
     row: int
     verdict: Verdict
     holds: bool
     judgements: tuple[Judgement, ...]
     result: RowResult | None
+    published_seconds: float | None = None
 
 
 def judge(results: Results, expectations: Expectations) -> list[RowVerdict]:
@@ -69,7 +70,8 @@ def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: E
     verdict = max(serious, key=SEVERITY.index)
     changed = {component for judgement in judgements for component in judgement.changed}
     holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and changed <= set(info.chosen))
-    return RowVerdict(row.number, verdict, holds, judgements, result)
+    published = expectations.published.rows.get(row.number) if "published" in expectations.tolerances[info.tier].against else None
+    return RowVerdict(row.number, verdict, holds, judgements, result, published.minutes * 60 if published else None)
 
 
 def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
@@ -81,6 +83,8 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
         yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
     elif result.figures is None:
         yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
+    elif info.timing_only:
+        yield from judge_time_alone(result.figures, baseline, published, info, expectations)
     elif baseline is None and published is None:
         place = f"{info.tier} / {info.kind}"
         yield Judgement("row", Verdict.MISSING, "expectations", explanation=f"no baseline for row {row.number} under {place}; record one")
@@ -90,6 +94,21 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
                 yield from judge_against_published(row, result, result.figures, published, info, expectations)
             if against == "baseline" and baseline:
                 yield from judge_against_baseline(result, result.figures, baseline, info, tolerances)
+
+
+def judge_time_alone(
+    figures: Result, baseline: Baseline | None, published: PublishedRow | None, info: RunInfo, expectations: Expectations
+) -> Iterator[Judgement]:
+    """The duration of a row that ran with random weights: they take as long as any others."""
+    judgements = []
+    if published:
+        judgements.append(judge_published_duration(figures, published, info, expectations))
+    if baseline:
+        judgements.append(judge_recorded_duration(figures, baseline, info, expectations.tolerances[info.tier]))
+    comparable = [replace(judgement, advisory=False) for judgement in judgements if judgement.verdict is not Verdict.NOT_COMPARABLE]
+    yield from comparable or [
+        Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of a machine like this one is known")
+    ]
 
 
 def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Iterator[Judgement]:
@@ -109,11 +128,7 @@ def judge_against_baseline(result: RowResult, figures: Result, baseline: Baselin
         band = accuracy_band(count.accuracy, count.n, tolerances.accuracy)
         found = figures.counts[split].accuracy
         yield in_band(f"{split}_accuracy", found, count.accuracy, band, "baseline", tolerances.accuracy.reason, more_is_better=True)
-    same_hardware = (info.environment.device_name, info.environment.threads) == (baseline.provenance.machine, baseline.provenance.threads)
-    pace = info.calibration_seconds / baseline.calibration_seconds if tolerances.duration.comparable == "calibration" else 1.0
-    yield judge_duration(
-        figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, baseline.provenance.machine, same_hardware=same_hardware
-    )
+    yield judge_recorded_duration(figures, baseline, info, tolerances)
 
 
 def judge_against_published(
@@ -138,9 +153,7 @@ def judge_against_published(
         band = accuracy_band(expected, accuracy.n, tolerances.accuracy)
         found = figures.counts[split].accuracy
         yield in_band(f"{split}_accuracy", found, expected, band, "published", tolerances.accuracy.reason, more_is_better=True)
-    hardware = expectations.published.hardware
-    same_hardware = hardware in info.environment.device_name
-    yield judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerances.duration, hardware, same_hardware=same_hardware)
+    yield judge_published_duration(figures, published, info, expectations)
 
 
 def accuracy_band(expected: float, n: int, tolerance: AccuracyTolerance) -> tuple[float, float]:
@@ -151,13 +164,29 @@ def accuracy_band(expected: float, n: int, tolerance: AccuracyTolerance) -> tupl
     return expected - reach - rounding, expected + reach + rounding
 
 
+def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Judgement:
+    """What the row costs alone against our own recording, both ways: a row that became faster is told as well."""
+    recorded = baseline.provenance
+    same_hardware = (info.environment.device_name, info.environment.threads) == (recorded.machine, recorded.threads)
+    pace = info.calibration_seconds / baseline.calibration_seconds if tolerances.duration.comparable == "calibration" else 1.0
+    return judge_duration(figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, recorded.machine, same_hardware=same_hardware)
+
+
+def judge_published_duration(figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations) -> Judgement:
+    """What the row costs alone against the published minutes, from above only: being faster is the point."""
+    tolerance = replace(expectations.tolerances[info.tier].duration, at_least=0.0)
+    hardware = expectations.published.hardware
+    same_hardware = hardware in info.environment.device_name
+    return judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerance, hardware, same_hardware=same_hardware)
+
+
 def judge_duration(found: float, expected: float, against: str, tolerance: DurationTolerance, hardware: str, *, same_hardware: bool) -> Judgement:
     """Seconds against expected seconds, where the two machines may be compared."""
     if tolerance.comparable == "same hardware" and not same_hardware:
         explanation = f"measured on {hardware}, this is another machine"
         return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation=explanation, advisory=True)
-    low = expected * tolerance.at_least if tolerance.at_least is not None else 0.0
-    judgement = in_band("duration", found, expected, (low, expected * tolerance.at_most), against, tolerance.reason, more_is_better=False)
+    band = (expected * tolerance.at_least, expected * tolerance.at_most)
+    judgement = in_band("duration", found, expected, band, against, tolerance.reason, more_is_better=False)
     return replace(judgement, advisory=tolerance.advisory)
 
 

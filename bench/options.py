@@ -10,9 +10,9 @@ from bench.rows import select_rows
 from bench.run import Request, checked
 from bench.tiers import TIERS
 from gptcore.device import DEVICES, pick_device
+from gptcore.execution import add_execution_flags, execution_from
 from gptcore.experiment import PRECISIONS
 from gptcore.inputs import Sources
-from gptcore.training import Execution
 
 AddOption = Callable[..., Any]
 
@@ -39,7 +39,9 @@ def add_request(add: AddOption) -> None:
     add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
     add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic of matrix products; each has its own baselines, tf32 needs CUDA (default: fp32)")
-    add("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
+    add("--seeds", type=int, default=1, metavar="N", help="fine-tune with N seeds of head and data order, from the row's own upwards (default: 1)")
+    add("--timing-only", action="store_true", help="random weights in every row, judged on time alone: measures a machine before it has weights")
+    add_execution_flags(add)
     add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
     add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
     add("--tokenizer-dir", "--tokenizer_dir", type=Path, help="full tier: folder with GPT-2's encoder.json")
@@ -58,6 +60,9 @@ def request_from(options: argparse.Namespace) -> Request:
             sources=sources,
             seed=options.seed,
             precision=options.precision,
-            execution=Execution(plain=options.plain),
+            n_seeds=options.seeds,
+            timing_only=options.timing_only,
+            threads=options.threads,
+            execution=execution_from(options),
         )
     )

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from bench.environment import Environment
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
-from gptcore.training import Result
+from gptcore.result import Result
 
 TierName = Literal["smoke", "full"]
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -21,10 +21,15 @@ class ResultsError(UserError):
 
 @dataclass(frozen=True, config=STRICT)
 class RunInfo:
-    """What one run was asked and where it ran.  chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights."""
+    """What one run was asked and where it ran.
+
+    chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights.  timing_only: random weights everywhere, so that time alone says
+    something.
+    """
 
     tier: TierName
     precision: str
+    timing_only: bool
     chosen: tuple[str, ...]
     command: str
     environment: Environment
@@ -40,7 +45,7 @@ class RunInfo:
 
 @dataclass(frozen=True, config=STRICT)
 class RowResult:
-    """One row's figures, or the error that stands in their place, with everything they depend on."""
+    """One row's figures, or the error that stands in their place, with everything they depend on.  others: figures of further seeds, by seed."""
 
     row: int
     name: str
@@ -49,6 +54,7 @@ class RowResult:
     digests: dict[str, str]
     figures: Result | None
     error: str | None
+    others: dict[int, Result] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)

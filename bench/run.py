@@ -3,6 +3,7 @@
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,16 +14,19 @@ from bench.calibration import calibrate
 from bench.environment import describe_environment
 from bench.expectations import Expectations, save_expectations, with_baselines
 from bench.judge import RowVerdict, judge
+from bench.plan import Plan
 from bench.report.markdown import render_markdown
 from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
 from bench.rows import Row
 from bench.tiers import Tier
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
+from gptcore.execution import Execution, set_threads
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
-from gptcore.training import Execution, Report, finetune
+from gptcore.result import Result
+from gptcore.training import Report, finetune, finetune_seeds
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Request:
     sources: Sources = Sources()
     seed: int | None = None
     precision: str = "fp32"
+    n_seeds: int = 1
+    timing_only: bool = False
+    threads: int | None = None
     execution: Execution = Execution()
 
     @property
@@ -44,6 +51,8 @@ class Request:
             "--tier": self.tier.name,
             "--device": self.device,
             "--seed": self.seed,
+            "--seeds": self.n_seeds if self.n_seeds > 1 else None,
+            "--threads": self.threads,
             "--precision": self.precision if self.precision != "fp32" else None,
             "--data-dir": self.sources.data,
             "--weights-dir": self.sources.weights,
@@ -51,22 +60,25 @@ class Request:
             "--limit-train": self.sources.limit_train,
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
-        return " ".join(("python -m bench run", *given, *(["--plain"] if self.execution.plain else [])))
+        switches = {"--plain": self.execution.plain, "--compile": self.execution.compiled, "--timing-only": self.timing_only}
+        return " ".join(("python -m bench run", *given, *(flag for flag, is_on in switches.items() if is_on)))
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """The components that the person replaced, of those figures depend on."""
         replaced = {
-            "settings": self.seed not in (None, Experiment().seed),
+            "settings": self.seed not in (None, Experiment().seed) or self.timing_only,
             "data": self.sources.data or self.sources.limit_train,
             "tokenizer": self.sources.tokenizer,
-            "weights": self.sources.weights,
+            "weights": self.sources.weights or self.timing_only,
         }
         return tuple(component for component, value in replaced.items() if value)
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
         experiment = replace(self.tier.scale(row.experiment), precision=self.precision)
+        if self.timing_only:
+            experiment = replace(experiment, weights="random")
         return experiment if self.seed is None else replace(experiment, seed=self.seed)
 
 
@@ -76,6 +88,10 @@ def checked(request: Request) -> Request:
     if not tier.takes_sources and sources != Sources():
         raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
     check_precision(request.precision, request.device)
+    if not 1 <= request.n_seeds <= 10_000:
+        raise UsageError(f"--seeds {request.n_seeds} is not possible: give a number from 1 to 10000")
+    if request.timing_only and request.sources.weights:
+        raise UsageError("--timing-only runs every row with random weights: leave the folder of weights out")
     request = replace(request, sources=sources.with_environment() if tier.takes_sources else sources)
     without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
     tier.gather(without_weights, request.sources)
@@ -88,16 +104,16 @@ def default_folder(name: str) -> Path:
 
 
 def start_run(request: Request, folder: Path | None) -> Path:
-    """Set the tier's number of threads and make the results folder, by default `results/<tier>-<time>`, with its `run.json`.
+    """Set the number of threads and make the results folder, by default `results/<tier>-<time>`, with its `run.json`.
 
     Returns the folder; raises ResultsError where it is taken.
     """
-    if request.tier.threads:
-        torch.set_num_threads(request.tier.threads)
+    set_threads(request.threads, request.tier.threads)
     out = folder or default_folder(request.tier.name)
     info = RunInfo(
         tier=request.tier.name,
         precision=request.precision,
+        timing_only=request.timing_only,
         rows=tuple(row.number for row in request.rows),
         chosen=request.chosen,
         command=request.command,
@@ -110,24 +126,41 @@ def start_run(request: Request, folder: Path | None) -> Path:
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
     """Run every row, writing each one's file before the next begins."""
+    plan = make_plan(request)
     for row in request.rows:
-        yield run_row(row, request, folder, report(row))
+        yield run_row(row, request, folder, plan, report(row))
 
 
-def run_row(row: Row, request: Request, folder: Path, report: Report = lambda event: None) -> RowResult:
+def make_plan(request: Request) -> Plan:
+    """What the rows of a request share."""
+    plan = Plan(request.device, request.execution)
+    for row in request.rows:
+        experiment = request.experiment_of(row)
+        with suppress(Exception):  # whatever is wrong with a row, it says so itself when it runs
+            plan.add(row, experiment, request.tier.gather(experiment, request.sources))
+    return plan
+
+
+def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report = lambda event: None) -> RowResult:
     """Run one row and write its file.  A row that fails is a result too, with its error instead of figures."""
     experiment = request.experiment_of(row)
     digests: dict[str, str] = {}
     figures, error = None, None
+    others: dict[int, Result] = {}
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         digests = component_digests(experiment, inputs)
-        figures = finetune(experiment, inputs, device=request.device, execution=request.execution, report=report)
+        states = plan.states_for(row, experiment, inputs)
+        first = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
+        seeds = range(experiment.seed + 1, experiment.seed + request.n_seeds)
+        further = finetune_seeds(experiment, inputs, seeds, device=request.device, execution=request.execution, states=states)
+        figures, others = first, dict(zip(seeds, further, strict=True))
     except UserError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
         error = f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
-    result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), digests, figures, error)
+    plan.done(row)
+    result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), digests, figures, error, others)
     write_row(folder, result)
     return result
 

@@ -4,7 +4,8 @@ from gptcore.errors import AssetError, DataError, TrainingError, UsageError, Use
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs, Sources, gather_inputs
 from gptcore.model import GPT, GPT2_SIZES, GPTConfig
-from gptcore.training import Result, finetune
+from gptcore.result import Result
+from gptcore.training import finetune
 
 __all__ = [
     "GPT",

@@ -9,13 +9,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from gptcore.device import DEVICES, pick_device
+from gptcore.device import DEVICES, name_device, pick_device
 from gptcore.errors import UsageError, UserError
-from gptcore.experiment import Experiment, settings_of
+from gptcore.execution import add_execution_flags, execution_from, set_threads
+from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
 from gptcore.model import GPT2_SIZES
-from gptcore.training import Evaluation, Event, Execution, Result, finetune
+from gptcore.result import Evaluation, Event, Result
+from gptcore.training import finetune_seeds
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,15 +38,23 @@ def run(options: argparse.Namespace) -> None:
     """Gather, train, print, and write the JSON file if one was asked for."""
     experiment = experiment_from(options)
     device = pick_device(options.device)
+    execution = execution_from(options)
+    if not 1 <= options.seeds <= LARGEST_INTEGER - experiment.seed:
+        raise UsageError(f"--seeds {options.seeds} is not possible: give a number of seeds, 1 or more")
     if options.json:
         check_writable(options.json)
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
     inputs = gather_inputs(experiment, sources)
-    result = finetune(experiment, inputs, device=device, execution=Execution(plain=options.plain), report=print_event)
-    print_result(result)
+    seeds = range(experiment.seed, experiment.seed + options.seeds)
+    print(f"on {name_device(device)}, {set_threads(options.threads)} threads", flush=True)
+    results = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, report=print_event), strict=True))
+    for seed, result in results.items():
+        print_result(result, f"seed {seed}: " if len(results) > 1 else "")
     if options.json:
-        text = json.dumps(as_json(experiment, inputs, result, str(device)), indent=2, allow_nan=False) + "\n"
-        write_text_atomically(options.json, text)
+        content = as_json(experiment, inputs, results[experiment.seed], str(device))
+        if len(results) > 1:
+            content["seeds"] = {str(seed): figures_of(result) for seed, result in results.items()}
+        write_text_atomically(options.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gptcore", description="Fine-tune a GPT as a two-class text classifier.", allow_abbrev=False)
     add_experiment_flags(parser)
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
-    parser.add_argument("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="fine-tune with N seeds of head and data order, from --seed upwards (default: 1)")
+    add_execution_flags(parser.add_argument)
     parser.add_argument("--data_dir", "--data-dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
     parser.add_argument("--limit_train", "--limit-train", type=int, help="use only the first texts of the training split")
     parser.add_argument("--weights_dir", "--weights-dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
@@ -95,22 +106,29 @@ def print_event(event: Event) -> None:
         print(f"epoch {event.epoch} done: train accuracy {train:.2%}, validation accuracy {validation:.2%} (a few batches)", flush=True)
 
 
-def print_result(result: Result) -> None:
-    """Training time and the three final accuracies."""
-    print(f"training took {result.train_seconds / 60:.2f} minutes")
+def print_result(result: Result, start: str) -> None:
+    """Training time and the three final accuracies, each line with the same start."""
+    print(f"{start}training took {result.train_seconds / 60:.2f} minutes")
+    if result.frozen:
+        print(f"{start}states of {result.frozen.blocks} frozen blocks: {result.frozen.place}, {result.frozen.bytes / 1e6:.0f} MB")
     for name, count in result.counts.items():
-        print(f"{name} accuracy: {count.accuracy:.2%} ({count.right} of {count.n})")
+        print(f"{start}{name} accuracy: {count.accuracy:.2%} ({count.right} of {count.n})")
 
 
 def as_json(experiment: Experiment, inputs: Inputs, result: Result, device: str) -> dict[str, Any]:
     """The printed figures and everything they depend on, as one JSON-ready object."""
+    return figures_of(result) | {"settings": settings_of(experiment) | {"device": device, "digests": component_digests(experiment, inputs)}}
+
+
+def figures_of(result: Result) -> dict[str, Any]:
+    """One seed's figures, JSON-ready."""
     return {
         "history": [asdict(evaluation) for evaluation in result.history],
         "epoch_accuracies": [asdict(epoch) for epoch in result.epoch_accuracies],
         **{f"{name}_accuracy": count.accuracy for name, count in result.counts.items()},
         "counts": {name: asdict(count) for name, count in result.counts.items()},
         "train_seconds": result.train_seconds,
-        "settings": settings_of(experiment) | {"device": device, "digests": component_digests(experiment, inputs)},
+        "frozen": asdict(result.frozen) if result.frozen else None,
     }
 
 

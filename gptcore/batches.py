@@ -1,14 +1,11 @@
-"""From texts to token batches: truncate, pad, load in the published random order.  (SPEC §2 and §5)"""
+"""From texts to token batches: truncate, pad, choose the position that is read.  (SPEC §2 and §5)"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from gptcore.dataset import Dataset, SplitName
 from gptcore.errors import UsageError
@@ -18,7 +15,7 @@ from gptcore.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens: (B, T) int64; position: (B,) int64, where the class is read; labels: (B,) int64; rows: (B,) int64, numbers of the distinct rows."""
+    """tokens: (B, T) int64; position: (B,) int64, where the class is read; labels: (B,) int64; rows: (B,) int64, numbers of the distinct rows, on the CPU."""
 
     tokens: Tensor
     position: Tensor
@@ -26,8 +23,13 @@ class Batch:
     rows: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
-        return Batch(self.tokens.to(device), self.position.to(device), self.labels.to(device), self.rows.to(device))
+        """The same batch on `device`; the numbers of its rows stay where they are looked up."""
+        return Batch(self.tokens.to(device), self.position.to(device), self.labels.to(device), self.rows)
+
+    def only(self, chosen: Tensor) -> "Batch":
+        """The examples where `chosen`, (B,) bool, on the CPU, holds."""
+        there = chosen.to(self.tokens.device)
+        return Batch(self.tokens[there], self.position[there], self.labels[there], self.rows[chosen])
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,3 @@ def read_position(n_tokens: int, n_padded: int, experiment: Experiment) -> int:
 def needed_tokens(position: int, n_padded: int, experiment: Experiment) -> int:
     """How many of a row's tokens the class read from `position` depends on: with a causal mask none behind it."""
     return n_padded if experiment.disable_causal_mask or experiment.average_embeddings else position + 1
-
-
-def load(split: EncodedSplit, batch_size: int, device: torch.device, *, training: bool) -> DataLoader[Batch]:
-    """Batches of a split on `device`; the training loader shuffles and drops the last partial batch.
-
-    Each pass, shuffled or not, draws from torch's global CPU generator as the published loaders do.
-    """
-
-    def collate(indices: Sequence[int]) -> Batch:
-        return split.batch(indices).to(device)
-
-    indices = cast(TorchDataset[Batch], range(len(split)))
-    return DataLoader(indices, batch_size=batch_size, shuffle=training, drop_last=training, num_workers=0, collate_fn=collate)

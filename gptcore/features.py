@@ -1,8 +1,14 @@
-"""The frozen part of the network, computed once per distinct text.  Exact: it does not change while the rest trains."""
+"""The frozen part of the network, computed once per distinct text.  Exact: it does not change while the rest trains.
+
+Several experiments may share it: with a causal mask a short row's states stand inside those of a longer row that begins with it, and a shallower
+experiment reads the states of a deeper one's pass a few blocks earlier.
+"""
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,72 +16,194 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from gptcore.batches import EncodedSplit
+from gptcore.dataset import SPLITS, SplitName
+from gptcore.device import synchronize
+from gptcore.experiment import digest_of
 from gptcore.model import GPT
+from gptcore.state_cache import StateCache
 
-Place = Literal["memory", "disk"]
+Row = tuple[int, ...]
+Place = Literal["memory", "disk", "not kept"]
 
 # Enough tokens to keep a CPU's matrix products at their peak, few enough for their activations to stay near its caches.
 TOKENS_PER_PASS = 2048
 DISK_RESERVE = 2**30
 
 
-class Features:
-    """Hidden states after the lowest `depth` blocks for every token of distinct rows, computed in whole passes when a row of one is first asked for.
+@dataclass(frozen=True)
+class Need:
+    """What one experiment reads of the frozen part: states after `depth` blocks for distinct rows of tokens, and the split (0, 1, 2) that has each first."""
 
-    rows: N rows of tokens.  passes: the numbers 0 to N - 1 in groups.  room: (sum of lengths, D), from `allocate`.
+    depth: int
+    rows: tuple[Row, ...]
+    splits: tuple[int, ...]
+
+    @classmethod
+    def of(cls, splits: Mapping[SplitName, EncodedSplit], depth: int) -> "Need":
+        """The need of an experiment's encoded splits, in their numbering of distinct rows."""
+        first: dict[int, tuple[Row, int]] = {}
+        for index, split in enumerate(splits.values()):
+            for number, row in zip(split.numbers.tolist(), split.rows, strict=True):
+                first.setdefault(number, (tuple(row.tolist()), index))
+        rows, indices = zip(*(first[number] for number in range(len(first))), strict=True)
+        return cls(depth, rows, indices)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Whole rows, by index, that go through the network together, and the depths their states are kept at."""
+
+    rows: tuple[int, ...]
+    depths: tuple[int, ...]
+
+
+class FrozenStates:
+    """Hidden states for all that several experiments with the same frozen part need, computed in whole passes when one of them first asks.
+
+    room: "memory", "disk", or "not kept" where neither had room.  identity: digest of what the states depend on besides tokens and depth, for `cache`.
     """
 
-    def __init__(self, model: GPT, depth: int, rows: Sequence[Tensor], passes: Sequence[Sequence[int]], room: Tensor) -> None:
-        self.model = model
-        self.depth = depth
-        self.rows = rows
-        self.passes = passes
-        self.hidden = room
-        self.lengths = torch.tensor([len(row) for row in rows])
-        self.starts = self.lengths.cumsum(0) - self.lengths
-        self.pass_of = {number: index for index, numbers in enumerate(passes) for number in numbers}
-        self.done: set[int] = set()
+    def __init__(
+        self, needs: Sequence[Need], width: int, *, causal: bool, device: torch.device, memory_budget: int, cache: StateCache | None = None, identity: str = ""
+    ) -> None:
+        self.width = width
+        self.cache = cache
+        self.identity = identity
+        self.rows, self.index_of = whole_rows({row for need in needs for row in need.rows}, causal=causal)
+        self.kept = {depth: [0] * len(self.rows) for depth in sorted({need.depth for need in needs})}  # tokens kept of each row, by depth
+        split_of = [len(SPLITS)] * len(self.rows)
+        for need in needs:
+            for row, split in zip(need.rows, need.splits, strict=True):
+                index = self.index_of[row]
+                self.kept[need.depth][index] = max(self.kept[need.depth][index], len(row))
+                split_of[index] = min(split_of[index], split)
+        self.passes = tuple(self._plan(split_of, causal=causal))
+        self.pass_of = {index: number for number, one in enumerate(self.passes) for index in one.rows}
+        self.seconds: dict[int, float] = {}  # by pass, as far as computed
+        self.starts: dict[int, Tensor] = {}
+        n_tokens = 0
+        for depth, lengths in self.kept.items():
+            self.starts[depth] = n_tokens + torch.tensor([0, *lengths[:-1]]).cumsum(0)
+            n_tokens += sum(lengths)
+        self.bytes = n_tokens * width * torch.float32.itemsize
+        self.hidden, self.place = allocate(n_tokens, width, memory_budget, device)
 
-    def of(self, numbers: Tensor) -> Tensor:
-        """numbers: (B,) int64.  Returns (B, T, D), T the longest of the rows; behind a shorter one's end stand other rows' states, for no one to read."""
-        for index in {self.pass_of[number] for number in numbers.tolist()} - self.done:
-            self.compute(self.passes[index])
-            self.done.add(index)
-        numbers = numbers.cpu()
-        indices = self.starts[numbers][:, None] + torch.arange(int(self.lengths[numbers].max()))  # (B, T)
-        return self.hidden[indices.clamp(max=len(self.hidden) - 1).to(self.hidden.device)]
+    def _plan(self, split_of: Sequence[int], *, causal: bool) -> Iterator[Pass]:
+        """A pass never mixes splits: the clock must not pay for texts that only the final accuracies read."""
+        for split in sorted(set(split_of)):
+            lengths = {index: len(row) for index, row in enumerate(self.rows) if split_of[index] == split}
+            for group in plan_passes(lengths, causal=causal):
+                yield Pass(tuple(group), tuple(depth for depth, kept in self.kept.items() if any(kept[index] for index in group)))
+
+    def compute(self, number: int, model: GPT) -> None:
+        """Fill the room with one pass of `model`, or with what the cache kept of it."""
+        one = self.passes[number]
+        slots = [slice(int(self.starts[depth][index]), int(self.starts[depth][index]) + self.kept[depth][index]) for depth in one.depths for index in one.rows]
+        key = digest_of([self.identity, [[depth, self.kept[depth][index], self.rows[index]] for depth in one.depths for index in one.rows]])
+        found = self.cache.load(key) if self.cache else None
+        if found and found.states.shape == (sum(slot.stop - slot.start for slot in slots), self.width):
+            for slot, states in zip(slots, torch.split(found.states, [slot.stop - slot.start for slot in slots]), strict=True):
+                self.hidden[slot] = states.to(self.hidden.device)
+            self.seconds[number] = found.seconds
+            return
+        synchronize(self.hidden.device)
+        started = time.perf_counter()
+        for slot, states in zip(slots, self._forward(one, model), strict=True):
+            self.hidden[slot] = states[: slot.stop - slot.start]
+        synchronize(self.hidden.device)
+        self.seconds[number] = time.perf_counter() - started
+        if self.cache:
+            self.cache.save(key, torch.cat([self.hidden[slot] for slot in slots]), self.seconds[number])
 
     @torch.no_grad()
-    def compute(self, numbers: Sequence[int]) -> None:
-        """One pass of these rows through the embeddings and the frozen blocks."""
-        tokens = pad_sequence([self.rows[number] for number in numbers], batch_first=True)  # (B, T)
-        hidden = self.model.embed(tokens.to(self.hidden.device))  # (B, T, D)
-        for block in self.model.blocks[: self.depth]:
+    def _forward(self, one: Pass, model: GPT) -> list[Tensor]:
+        """States, (T, D) each, by depth and row."""
+        tokens = pad_sequence([torch.tensor(self.rows[index]) for index in one.rows], batch_first=True)  # (B, T)
+        hidden = model.embed(tokens.to(self.hidden.device))  # (B, T, D)
+        states: list[Tensor] = []
+        for depth, block in enumerate(model.blocks[: one.depths[-1]], start=1):
             hidden = block(hidden)
-        for row, number in zip(hidden, numbers, strict=True):
-            start, length = int(self.starts[number]), int(self.lengths[number])
-            self.hidden[start : start + length] = row[:length]
+            if depth in one.depths:
+                states.extend(hidden)
+        return states
 
 
-def plan_passes(numbers: Sequence[int], rows: Mapping[int, Tensor], *, causal: bool) -> Iterator[list[int]]:
-    """The numbers in groups of similar length and about TOKENS_PER_PASS tokens, so that little is filled up.
+class Features:
+    """One experiment's view of frozen states, in its own numbering of rows, with an account of what they cost.
+
+    spent: seconds really spent on passes for this view.  charged: seconds the passes it read would have cost it alone.
+    """
+
+    def __init__(self, states: FrozenStates, need: Need) -> None:
+        self.states = states
+        self.need = need
+        self.indices = torch.tensor([states.index_of[row] for row in need.rows])
+        self.lengths = torch.tensor([len(row) for row in need.rows])
+        self.starts = states.starts[need.depth][self.indices]
+        self.longest = dict.fromkeys(self.indices.tolist(), 0)  # tokens needed of each whole row
+        for index, row in zip(self.indices.tolist(), need.rows, strict=True):
+            self.longest[index] = max(self.longest[index], len(row))
+        self.read: set[int] = set()
+        self.spent = self.charged = 0.0
+
+    def of(self, numbers: Tensor, model: GPT) -> Tensor:
+        """numbers: (B,) int64.  Returns (B, T, D), T the longest of the rows; behind a shorter one's end stand other rows' states, for no one to read."""
+        for number in sorted({self.states.pass_of[index] for index in self.indices[numbers].tolist()} - self.read):
+            if number not in self.states.seconds:
+                started = time.perf_counter()
+                self.states.compute(number, model)
+                self.spent += time.perf_counter() - started
+            self.charged += self.states.seconds[number] * self.share_of(self.states.passes[number])
+            self.read.add(number)
+        hidden = self.states.hidden
+        indices = self.starts[numbers][:, None] + torch.arange(int(self.lengths[numbers].max()))  # (B, T)
+        return hidden[indices.clamp(max=len(hidden) - 1).to(hidden.device)]
+
+    def share_of(self, one: Pass) -> float:
+        """How much of a pass's arithmetic this experiment would need alone, a fraction."""
+        width = self.states.width
+        needed = sum(self.need.depth * block_flops(self.longest.get(index, 0), width) for index in one.rows)
+        return needed / sum(one.depths[-1] * block_flops(len(self.states.rows[index]), width) for index in one.rows)
+
+
+def whole_rows(rows: set[Row], *, causal: bool) -> tuple[tuple[Row, ...], dict[Row, int]]:
+    """The rows that have to go through the network, and for every row the index of the one it is found in.
+
+    With a causal mask that is any row which begins with it; without one each row's states are its own.
+    """
+    whole: list[Row] = []
+    index_of: dict[Row, int] = {}
+    for row in sorted(rows, reverse=True):  # a row that begins with another stands right before it, or before others that do
+        if not (causal and whole and whole[-1][: len(row)] == row):
+            whole.append(row)
+        index_of[row] = len(whole) - 1
+    return tuple(whole), index_of
+
+
+def block_flops(n_tokens: int, width: int) -> int:
+    """Multiplications and additions of one block's forward pass over one row, a causal mask's half square of attention included."""
+    return 24 * width**2 * n_tokens + 2 * width * n_tokens * (n_tokens + 1)
+
+
+def plan_passes(lengths: Mapping[int, int], *, causal: bool) -> Iterator[list[int]]:
+    """Rows, by index and length, in groups of similar length and about TOKENS_PER_PASS tokens, so that little is filled up.
 
     Without a causal mask every token sees what a row is filled up with, so there only rows of one length share a pass.
     """
     group: list[int] = []
-    for number in sorted(numbers, key=lambda number: len(rows[number])):
-        length = len(rows[number])
+    for index, length in sorted(lengths.items(), key=lambda item: item[1]):
         is_full = (len(group) + 1) * length > TOKENS_PER_PASS
-        if group and (is_full or (not causal and length != len(rows[group[0]]))):
+        if group and (is_full or (not causal and length != lengths[group[0]])):
             yield group
             group = []
-        group.append(number)
+        group.append(index)
     if group:
         yield group
 
 
-def allocate(n_tokens: int, width: int, budget: int, device: torch.device) -> tuple[Tensor, Place] | None:
-    """Room for (n_tokens, width) float32, zeros: on the device within the budget (bytes), else in an unnamed file where the disk has room, else None.
+def allocate(n_tokens: int, width: int, budget: int, device: torch.device) -> tuple[Tensor, Place]:
+    """Room for (n_tokens, width) float32, zeros: on the device within the budget (bytes), else in an unnamed file where the disk has room, else not kept.
 
     Zeros, since attention reads what is not computed yet with weight 0, and 0 * nan is nan.
     """
@@ -84,15 +212,6 @@ def allocate(n_tokens: int, width: int, budget: int, device: torch.device) -> tu
         return torch.zeros(n_tokens, width, device=device), "memory"
     folder = Path(tempfile.gettempdir())
     if device.type != "cpu" or shutil.disk_usage(folder).free - size < DISK_RESERVE:
-        return None
+        return torch.empty(0, width), "not kept"
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         return torch.from_file(file.name, shared=True, size=n_tokens * width).view(n_tokens, width), "disk"
-
-
-def frozen_depth(model: GPT) -> int | None:
-    """How many blocks lie below the first trainable parameter, the last block never among them; None where the embeddings train."""
-    if any(parameter.requires_grad for embedding in (model.token_embedding, model.position_embedding) for parameter in embedding.parameters()):
-        return None
-    below_last = model.blocks[:-1]
-    trainable = (depth for depth, block in enumerate(below_last) if any(parameter.requires_grad for parameter in block.parameters()))
-    return next(trainable, len(below_last))

@@ -31,6 +31,13 @@ def make_classifier(model: GPT, experiment: Experiment) -> None:
             add_lora(model, experiment.lora_rank, experiment.lora_alpha, merged=experiment.trainable_layers == "lora_alternative")
 
 
+def frozen_blocks(experiment: Experiment) -> int:
+    """How many blocks lie below everything that trains; the last block is never counted, since it is computed at one position only."""
+    above = {"last_layer": 1, "last_block": 1, "last_two_blocks": 2}
+    n_layer = experiment.model_size.n_layer
+    return n_layer - above.get(experiment.trainable_layers, n_layer)
+
+
 def unfreeze_last_blocks(model: GPT, n_blocks: int) -> None:
     """Make the last `n_blocks` blocks and the final LayerNorm trainable."""
     for block in model.blocks[-n_blocks:]:

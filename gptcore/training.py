@@ -1,126 +1,125 @@
 """`finetune`: one experiment from weights to accuracies.  (SPEC §4-5)"""
 
+import copy
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from gptcore.batches import Batch, EncodedSplit, encode_dataset, load
-from gptcore.dataset import SPLITS, SplitName
-from gptcore.device import check_precision, float32_products, free_memory, reproducible
+from gptcore.batches import EncodedSplit, encode_dataset
+from gptcore.dataset import SplitName
+from gptcore.device import check_precision, float32_products, reproducible, synchronize
 from gptcore.errors import TrainingError, UsageError
+from gptcore.execution import Execution
 from gptcore.experiment import Experiment
-from gptcore.fast import fast_classifier
-from gptcore.freezing import make_classifier
+from gptcore.features import Features, FrozenStates, Need
+from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.inputs import Inputs
+from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
 from gptcore.model import GPT
-from gptcore.readout import read_out
+from gptcore.result import Count, EpochAccuracy, Evaluation, Event, FrozenPart, Result
+from gptcore.schedule import EpochEvaluation, LossEvaluation, Schedule, SideBySide, TrainStep, draw_schedule
+from gptcore.sharing import need_of, share_states
 from gptcore.weights import pretrained_gpt, random_gpt
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean losses over a few batches after one step; epochs count from 1, steps from 0."""
-
-    epoch: int
-    step: int
-    train_loss: float
-    validation_loss: float
-
-
-@dataclass(frozen=True)
-class EpochAccuracy:
-    """Accuracies, as fractions, over a few batches after one epoch."""
-
-    epoch: int
-    train_accuracy: float
-    validation_accuracy: float
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many of `n` texts were classified right."""
-
-    right: int
-    n: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.right <= self.n or self.n < 1:
-            raise ValueError(f"{self.right} right of {self.n} is no count")
-
-    @property
-    def accuracy(self) -> float:
-        """The share of right ones, a fraction."""
-        return self.right / self.n
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a fine-tuning produced; `train_seconds` covers training with its evaluations, not the final counts."""
-
-    history: tuple[Evaluation, ...]
-    epoch_accuracies: tuple[EpochAccuracy, ...]
-    counts: Mapping[SplitName, Count]
-    train_seconds: float
-
-    def __post_init__(self) -> None:
-        if not self.history or set(self.counts) != set(SPLITS):
-            raise ValueError("a result has at least one evaluation, and a count for each split")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How to compute what an experiment defines; figures agree up to rounding.
-
-    plain: every batch through the whole network, all positions.  memory_budget: bytes that kept features of the frozen part may take, by default half of
-    what is free.
-    """
-
-    plain: bool = False
-    memory_budget: int | None = None
-
-
-Event = Evaluation | EpochAccuracy
 Report = Callable[[Event], None]
-Loaders = Mapping[SplitName, DataLoader[Batch]]
-Classify = Callable[[Batch], Tensor]
+# Measured on two cores: see the README's section on seeds.
+SEEDS_AT_ONCE = 10
+WIDTH_THAT_FILLS_A_CPU = 256
+
+Splits = Mapping[SplitName, EncodedSplit]
 
 
 def finetune(
-    experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution = Execution(), report: Report = lambda event: None
+    experiment: Experiment,
+    inputs: Inputs,
+    *,
+    device: torch.device,
+    execution: Execution = Execution(),
+    states: FrozenStates | None = None,
+    report: Report = lambda event: None,
 ) -> Result:
     """Fine-tune one experiment; `report` hears every evaluation and epoch as it happens.
 
+    states: frozen states that this experiment shares with others, from `share_states`; by default its own.
     Raises UserError for inputs the experiment cannot use, TrainingError where the loss stops being finite.
+    """
+    (result,) = finetune_seeds(experiment, inputs, [experiment.seed], device=device, execution=execution, states=states, report=report)
+    return result
+
+
+def finetune_seeds(
+    experiment: Experiment,
+    inputs: Inputs,
+    seeds: Sequence[int],
+    *,
+    device: torch.device,
+    execution: Execution = Execution(),
+    states: FrozenStates | None = None,
+    report: Report = lambda event: None,
+) -> list[Result]:
+    """Fine-tune one experiment with several seeds of head and data order, from the same weights and over the same frozen part.
+
+    Returns a result per seed; those that trained side by side share the time they took evenly.  `report` hears the first seed's events.
+    Raises as `finetune` does.
     """
     check_inputs(experiment, inputs)
     check_precision(experiment.precision, device)
-    with reproducible(), float32_products(experiment.precision):
-        splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
-        model = build_classifier(experiment, inputs).to(device)
-        loaders = make_loaders(splits, experiment, device)
-        started = time.perf_counter()
-        if execution.plain:
-            classify = plain_classifier(model, experiment)
-        else:
-            budget = free_memory(device) // 2 if execution.memory_budget is None else execution.memory_budget
-            classify = fast_classifier(model, splits, experiment, budget)
-        classify = in_precision(classify, experiment, device)
-        events = train(model, classify, loaders, experiment, report, fused=not execution.plain)
-        train_seconds = time.perf_counter() - started
-        counts = {name: count_right(classify, loader) for name, loader in loaders.items()}
-    return Result(
-        history=tuple(event for event in events if isinstance(event, Evaluation)),
-        epoch_accuracies=tuple(event for event in events if isinstance(event, EpochAccuracy)),
-        counts=counts,
-        train_seconds=train_seconds,
-    )
+    if states is None and not execution.plain and frozen_blocks(experiment):
+        states = share_states([need_of(experiment, inputs)], experiment, inputs, device=device, execution=execution)
+    at_once = seeds_at_once(experiment, execution, device)
+    results: list[Result] = []
+    for start in range(0, len(seeds), at_once):
+        with reproducible(), float32_products(experiment.precision):
+            together = seeds[start : start + at_once]
+            results += finetune_together(experiment, inputs, together, device, execution, states, report if start == 0 else lambda event: None)
+    return results
+
+
+def finetune_together(
+    experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None, report: Report
+) -> list[Result]:
+    """A result per seed of those that train side by side, or of a single one."""
+    splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
+    models = build_classifiers(experiment, inputs, seeds, device)
+    depth = 0 if execution.plain else frozen_blocks(experiment)
+    features = Features(states, Need.of(splits, depth)) if depth and states and states.place != "not kept" else None
+    learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
+    synchronize(device)
+    started = time.perf_counter()
+    schedule = draw_schedule(experiment, {name: len(split) for name, split in splits.items()}, seeds)
+    events = train(learner, schedule, splits, experiment, device, report, fused=not execution.plain)
+    real_seconds = time.perf_counter() - started
+    spared = features.charged - features.spent if features else 0.0
+    counts = {name: count_right(learner, splits[name], batches, device) for name, batches in schedule.final.items()}
+    return [
+        Result(
+            history=tuple(event for event in of_seed if isinstance(event, Evaluation)),
+            epoch_accuracies=tuple(event for event in of_seed if isinstance(event, EpochAccuracy)),
+            counts={name: of_seeds[number] for name, of_seeds in counts.items()},
+            train_seconds=(real_seconds + spared) / len(seeds),
+            real_seconds=real_seconds / len(seeds),
+            frozen=FrozenPart(depth, states.place, states.bytes) if depth and states else None,
+        )
+        for number, of_seed in enumerate(events)
+    ]
+
+
+def seeds_at_once(experiment: Experiment, execution: Execution, device: torch.device) -> int:
+    """How many seeds train side by side: several where that is possible and faster, else one.
+
+    Impossible where the embeddings train, and where a row's states would depend on how far others fill it up.
+    """
+    sees_filling = experiment.no_padding and (experiment.disable_causal_mask or experiment.average_embeddings)
+    possible = experiment.trainable_layers != "all" and not sees_filling and not execution.plain
+    # A step of a small network is mostly overhead, which seeds side by side share; a large one keeps a CPU busy by itself.
+    faster = device.type != "cpu" or experiment.model_size.width <= WIDTH_THAT_FILLS_A_CPU
+    return SEEDS_AT_ONCE if possible and faster else 1
 
 
 def check_inputs(experiment: Experiment, inputs: Inputs) -> None:
@@ -133,112 +132,92 @@ def check_inputs(experiment: Experiment, inputs: Inputs) -> None:
         raise UsageError(f"the tokenizer has {needed} tokens and {experiment.model_size.name} knows {known}: use the tokenizer it was trained with")
 
 
-def build_classifier(experiment: Experiment, inputs: Inputs) -> GPT:
-    """The GPT with its weights, its two-class head and the right parameters frozen, in evaluation mode."""
+def build_classifiers(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device) -> Iterator[GPT]:
+    """For each seed the GPT with its weights, its two-class head and the right parameters frozen, in evaluation mode."""
     causal = not experiment.disable_causal_mask
     if inputs.weights:
         model = pretrained_gpt(experiment.model_size, inputs.weights, causal=causal)
     else:
         model = random_gpt(experiment.model_size, causal=causal, seed=experiment.seed)
-    make_classifier(model, experiment)
-    return model.eval()  # without dropout the two modes are one
+    for number, seed in enumerate(seeds, start=1):
+        classifier = model if number == len(seeds) else copy.deepcopy(model)
+        make_classifier(classifier, replace(experiment, seed=seed))
+        yield classifier.eval().to(device)  # without dropout the two modes are one
 
 
-def make_loaders(splits: Mapping[SplitName, EncodedSplit], experiment: Experiment, device: torch.device) -> Loaders:
-    """One loader per split, which training, evaluations and the final counts share."""
-    return {name: load(split, experiment.batch_size, device, training=name == "train") for name, split in splits.items()}
+def make_learner(models: Iterator[GPT], experiment: Experiment, execution: Execution, depth: int, features: Features | None) -> Learner:
+    """The way of computing that was asked for; `models` stacked where there are several."""
+    first = next(models)
+    if (second := next(models, None)) is not None:
+        return stacked_learner(chain((first, second), models), experiment, depth, features)
+    if execution.plain:
+        return plain_learner(first, experiment)
+    return fast_learner(first, experiment, depth, features, compiled=execution.compiled)
 
 
-def plain_classifier(model: GPT, experiment: Experiment) -> Classify:
-    """The straightforward way to a batch's logits: the whole network, all positions."""
-    return lambda batch: read_out(model(batch.tokens), batch, experiment)
+def train(
+    learner: Learner, schedule: Schedule, splits: Splits, experiment: Experiment, device: torch.device, report: Report, *, fused: bool
+) -> list[tuple[Event, ...]]:
+    """All stages, with AdamW's update as one kernel if `fused`.  Returns each seed's evaluations and epoch accuracies in order."""
+    events: list[Sequence[Event]] = []
+    optimizer = torch.optim.AdamW(learner.parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
+    for stage in schedule.stages:
+        match stage:
+            case TrainStep(epoch, step, batch, updates):
+                losses = losses_of(learner, splits["train"], batch, experiment, device)
+                check_finite([loss.item() for loss in losses], epoch, step)
+                (torch.stack(losses).sum() / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
+                if updates:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                continue
+            case LossEvaluation(epoch, step, train_batches, validation_batches):
+                train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)
+                validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment, device)
+                check_finite([*train_losses, *validation_losses], epoch, step)
+                events.append([Evaluation(epoch, step, *pair) for pair in zip(train_losses, validation_losses, strict=True)])
+            case EpochEvaluation(epoch, train_batches, validation_batches):
+                train_counts = count_right(learner, splits["train"], train_batches, device)
+                validation_counts = count_right(learner, splits["validation"], validation_batches, device)
+                accuracies = [(one.accuracy, other.accuracy) for one, other in zip(train_counts, validation_counts, strict=True)]
+                events.append([EpochAccuracy(epoch, *pair) for pair in accuracies])
+        report(events[-1][0])
+    return [*zip(*events, strict=True)]
 
 
-def in_precision(classify: Classify, experiment: Experiment, device: torch.device) -> Classify:
-    """The same logits, in float32, from matrix products in the experiment's precision; weights, their gradients and updates stay in float32."""
-    if experiment.precision != "bf16":
-        return classify
-
-    def classify_in_bf16(batch: Batch) -> Tensor:
-        # Entered anew for each batch: autocast keeps the weights it has cast until it ends, and they change at every step.
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            logits = classify(batch)
-        return logits.float()
-
-    return classify_in_bf16
-
-
-def train(model: GPT, classify: Classify, loaders: Loaders, experiment: Experiment, report: Report, *, fused: bool) -> list[Event]:
-    """All epochs, with AdamW's update as one kernel if `fused`.  Returns every evaluation and epoch accuracy in order."""
-    events: list[Event] = []
-
-    def record(event: Event) -> None:
-        events.append(event)
-        report(event)
-
-    torch.manual_seed(experiment.seed)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
-    step = 0
-    for epoch in range(1, experiment.num_epochs + 1):
-        last_batch = len(loaders["train"])
-        for number, batch in enumerate(loaders["train"], start=1):
-            loss = loss_of(classify, batch, experiment)
-            check_finite(loss.item(), epoch, step)
-            (loss / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
-            if number % experiment.accumulation_steps == 0 or number == last_batch:
-                optimizer.step()
-                optimizer.zero_grad()
-            if step % experiment.eval_freq == 0:
-                record(evaluate(classify, loaders, experiment, epoch, step))
-            step += 1
-        record(measure_epoch(classify, loaders, experiment, epoch))
-    return events
-
-
-def evaluate(classify: Classify, loaders: Loaders, experiment: Experiment, epoch: int, step: int) -> Evaluation:
-    """Mean losses over the first `eval_iter` batches of a fresh pass over training and validation."""
-    train_loss, validation_loss = (mean_loss(classify, loaders[split], experiment) for split in ("train", "validation"))
-    for loss in (train_loss, validation_loss):
-        check_finite(loss, epoch, step)
-    return Evaluation(epoch, step, train_loss, validation_loss)
-
-
-def measure_epoch(classify: Classify, loaders: Loaders, experiment: Experiment, epoch: int) -> EpochAccuracy:
-    """Accuracies over the first `eval_iter` batches of a fresh pass over training and validation."""
-    counts = (count_right(classify, loaders[split], experiment.eval_iter) for split in ("train", "validation"))
-    return EpochAccuracy(epoch, *(count.accuracy for count in counts))
-
-
-def loss_of(classify: Classify, batch: Batch, experiment: Experiment) -> Tensor:
-    """Cross entropy of one batch, a scalar; labels equal to `ignore_index` are left out."""
-    return F.cross_entropy(classify(batch), batch.labels, ignore_index=experiment.ignore_index)
+def losses_of(learner: Learner, split: EncodedSplit, batch: SideBySide, experiment: Experiment, device: torch.device) -> list[Tensor]:
+    """Each seed's cross entropy of its batch, a scalar; labels equal to `ignore_index` are left out."""
+    batches = [split.batch(examples).to(device) for examples in batch]
+    return [
+        F.cross_entropy(logits, batch.labels, ignore_index=experiment.ignore_index) for logits, batch in zip(learner.classify(batches), batches, strict=True)
+    ]
 
 
 @torch.no_grad()
-def mean_loss(classify: Classify, loader: DataLoader[Batch], experiment: Experiment) -> float:
-    """Mean over the losses of the first `eval_iter` batches."""
-    losses = [loss_of(classify, batch, experiment).item() for batch in islice(loader, experiment.eval_iter)]
-    return sum(losses) / len(losses)
+def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], experiment: Experiment, device: torch.device) -> list[float]:
+    """Each seed's mean over the losses of its batches."""
+    losses = [[loss.item() for loss in losses_of(learner, split, batch, experiment, device)] for batch in batches]
+    return [sum(of_seed) / len(of_seed) for of_seed in zip(*losses, strict=True)]
 
 
 @torch.no_grad()
-def count_right(classify: Classify, loader: DataLoader[Batch], n_batches: int | None = None) -> Count:
-    """Right classifications over the first `n_batches` batches, or over all.  Raises TrainingError where the logits are not finite."""
-    right = n = 0
-    for batch in islice(loader, n_batches):
-        logits = classify(batch)
-        if not logits.isfinite().all():
+def count_right(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[Count]:
+    """Each seed's right classifications over its batches.  Raises TrainingError where the logits are not finite."""
+    counts = []
+    for batch in batches:
+        encoded = [split.batch(examples).to(device) for examples in batch]
+        all_logits = learner.classify(encoded)
+        if not all(logits.isfinite().all() for logits in all_logits):
             raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
-        right += int((logits.argmax(dim=-1) == batch.labels).sum())
-        n += len(batch.labels)
-    return Count(right, n)
+        counts.append([(int((logits.argmax(dim=-1) == one.labels).sum()), len(one.labels)) for logits, one in zip(all_logits, encoded, strict=True)])
+    return [Count(*map(sum, zip(*of_seed, strict=True))) for of_seed in zip(*counts, strict=True)]
 
 
-def check_finite(loss: float, epoch: int, step: int) -> None:
-    """Raise TrainingError unless the loss is a finite number."""
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"the loss is {loss} at epoch {epoch}, step {step}: no figure of this run would mean anything; lower --learning_rate, "
-            "or check --ignore_index and the weights"
-        )
+def check_finite(losses: Sequence[float], epoch: int, step: int) -> None:
+    """Raise TrainingError unless every loss is a finite number."""
+    for loss in losses:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at epoch {epoch}, step {step}: no figure of this run would mean anything; lower --learning_rate, "
+                "or check --ignore_index and the weights"
+            )

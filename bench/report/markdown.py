@@ -3,20 +3,22 @@
 from collections.abc import Iterable, Sequence
 
 from bench.judge import RowVerdict
-from bench.report.table import HEADER, closing_line, explanations, table_cells
+from bench.report.table import closing_line, explanations, seed_lines, table_cells
 from bench.results import Results
 
 
 def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:
     """The whole report of one run."""
     environment = results.info.environment
+    header, rows = table_cells(verdicts)
     lines = [
         f"**{closing_line(verdicts)}** - {results.info.tier} tier, {environment.device_name}, {environment.threads} threads, "
         f"torch {environment.packages['torch']}, {environment.date}",
         "",
-        _line(HEADER),
-        _line("---" for _ in HEADER),
-        *(_line(cells) for cells in table_cells(verdicts)),
+        _line(header),
+        _line("---" for _ in header),
+        *(_line(cells) for cells in rows),
+        *(f"\n{line}" for line in seed_lines(results)),
     ]
     for headline, sentences in explanations(results, verdicts):
         lines += ["", f"**{_escape(headline)}**", "", *(f"- {_escape(_first_line(sentence))}" for sentence in sentences)]

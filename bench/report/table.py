@@ -1,5 +1,6 @@
 """The one table and the sentences under it, as plain strings that the terminal and Markdown both print."""
 
+import statistics
 from collections.abc import Sequence
 
 from bench.judge import Judgement, RowVerdict, Verdict, expected_accuracies
@@ -7,31 +8,37 @@ from bench.results import Results
 from bench.rows import find_row
 from gptcore.dataset import SPLITS
 
-HEADER = ("row", "what it changes", "train %", "validation %", "test %", "expected %", "difference", "seconds", "verdict")
+COLUMNS = ("row", "what it changes", "train %", "validation %", "test %", "expected %", "difference", "seconds", "this run", "x published", "verdict")
 
 
-def table_cells(verdicts: Sequence[RowVerdict]) -> list[tuple[str, ...]]:
-    """One tuple of cells per row, in the order of HEADER.  Accuracies are percentages, differences percentage points."""
-    return [row_cells(verdict) for verdict in verdicts]
+def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The header, and one tuple of cells per row.
+
+    Accuracies are percentages, differences percentage points.  seconds: what the row costs alone and from cold; this run: what it took, with what other
+    rows had paid for; x published: how many times faster the former is than the published minutes, left out where no row has any.
+    """
+    rows = [row_cells(verdict) for verdict in verdicts]
+    columns = [name for name in COLUMNS if name != "x published" or any(row[name] != "-" for row in rows)]
+    return tuple(columns), [tuple(row[name] for name in columns) for row in rows]
 
 
-def row_cells(verdict: RowVerdict) -> tuple[str, ...]:
-    """The cells of one row; a dash where there is nothing to say."""
+def row_cells(verdict: RowVerdict) -> dict[str, str]:
+    """The cells of one row by column; a dash where there is nothing to say."""
     row = find_row(verdict.row)
+    cells = dict.fromkeys(COLUMNS, "-") | {"row": str(row.number), "what it changes": row.name, "verdict": verdict_text(verdict)}
     figures = verdict.result.figures if verdict.result else None
     if figures is None:
-        return (str(row.number), row.name, *("-" for _ in range(6)), str(verdict.verdict))
-    expected = expected_accuracies(verdict)
+        return cells
+    cells |= {"seconds": f"{figures.train_seconds:.2f}", "this run": f"{figures.real_seconds:.2f}"}
+    if verdict.published_seconds:
+        cells["x published"] = f"{verdict.published_seconds / figures.train_seconds:.2f}"
     found = {split: figures.counts[split].accuracy for split in SPLITS}
-    return (
-        str(row.number),
-        row.name,
-        *(f"{100 * found[split]:.2f}" for split in SPLITS),
-        " / ".join(f"{100 * expected[split]:.1f}" for split in SPLITS) if expected else "-",
-        " / ".join(f"{100 * (found[split] - expected[split]):+.1f}" for split in SPLITS) if expected else "-",
-        f"{figures.train_seconds:.2f}",
-        verdict_text(verdict),
-    )
+    cells |= {f"{split} %": f"{100 * found[split]:.2f}" for split in SPLITS}
+    expected = expected_accuracies(verdict)
+    if expected:
+        cells["expected %"] = " / ".join(f"{100 * expected[split]:.1f}" for split in SPLITS)
+        cells["difference"] = " / ".join(f"{100 * (found[split] - expected[split]):+.1f}" for split in SPLITS)
+    return cells
 
 
 def verdict_text(verdict: RowVerdict) -> str:
@@ -61,6 +68,19 @@ def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[tuple
             headline = f"row {verdict.row} ({find_row(verdict.row).name}): {verdict_text(verdict)}"
             told.append((headline, [*sentences, f"again: {results.info.command} --rows {verdict.row}"]))
     return told
+
+
+def seed_lines(results: Results) -> list[str]:
+    """For every row with several seeds: mean, standard deviation and range of its test accuracy."""
+    lines = []
+    for number, result in results.rows.items():
+        if result.figures and result.others:
+            tests = [100 * figures.counts["test"].accuracy for figures in (result.figures, *result.others.values())]
+            lines.append(
+                f"row {number}, {len(tests)} seeds: test accuracy {statistics.mean(tests):.2f} +- {statistics.stdev(tests):.2f} % "
+                f"({min(tests):.2f} to {max(tests):.2f})"
+            )
+    return lines
 
 
 def worth_telling(judgement: Judgement) -> bool:

@@ -8,13 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.judge import RowVerdict, Verdict
-from bench.report.table import HEADER, closing_line, explanations, table_cells
+from bench.report.table import closing_line, explanations, seed_lines, table_cells
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
 from bench.tiers import Tier
 from gptcore.dataset import SPLITS
 from gptcore.experiment import Experiment
 from gptcore.model import GPTConfig
+from gptcore.result import Result
 
 STYLES = {
     Verdict.PASS: "green",
@@ -24,7 +25,7 @@ STYLES = {
     Verdict.MISSING: "bold red",
     Verdict.ERROR: "bold red",
 }
-NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "seconds"))
+NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "seconds", "this run", "x published"))
 PLAIN_WIDTH = 140
 
 
@@ -40,18 +41,30 @@ def print_progress(console: Console, result: RowResult, position: int, n_rows: i
         said = f"failed: {(result.error or '').splitlines()[0]}"
     else:
         accuracies = ", ".join(f"{split} {result.figures.counts[split].accuracy:.1%}" for split in SPLITS)
-        said = f"{accuracies}, {result.figures.train_seconds:.2f} s"
+        said = f"{accuracies}, {result.figures.real_seconds:.2f} s{frozen_part(result.figures)}"
     console.print(f"[{position}/{n_rows}] row {result.row} ({result.name}): {said}", markup=False, soft_wrap=True)
+
+
+def frozen_part(figures: Result) -> str:
+    """Where the states of the frozen blocks are, as the end of a sentence."""
+    frozen = figures.frozen
+    if frozen is None:
+        return ""
+    kept = {"memory": "in memory", "disk": "on disk", "not kept": "nowhere, computed for every batch; free some memory or disk"}
+    return f" ({frozen.blocks} frozen blocks kept {kept[frozen.place]}, {frozen.bytes / 1e6:.0f} MB)"
 
 
 def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
     """The table, what only warned or failed, and the count."""
     table = Table(title=f"{results.info.tier} tier on {escape(results.info.environment.device_name)}", title_justify="left")
-    for name in HEADER:
+    header, rows = table_cells(verdicts)
+    for name in header:
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
-    for verdict, cells in zip(verdicts, table_cells(verdicts), strict=True):
+    for verdict, cells in zip(verdicts, rows, strict=True):
         table.add_row(*(escape(cell) for cell in cells[:-1]), f"[{STYLES[verdict.verdict]}]{escape(cells[-1])}[/]")
     console.print(table)
+    for line in seed_lines(results):
+        console.print(line, markup=False, soft_wrap=True)
     for headline, sentences in explanations(results, verdicts):
         console.print(headline, markup=False, style="bold", soft_wrap=True)
         for sentence in sentences:

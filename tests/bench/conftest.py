@@ -18,8 +18,8 @@ from gptcore.dataset import SPLITS, Dataset, Split
 from gptcore.errors import AssetError
 from gptcore.inputs import Inputs
 from gptcore.model import GPTConfig
+from gptcore.result import Count, EpochAccuracy, Evaluation, Result
 from gptcore.tokenizer import make_tokenizer
-from gptcore.training import Count, EpochAccuracy, Evaluation, Result
 
 # Properties are tried on the same examples everywhere, however slow the machine.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
@@ -88,6 +88,7 @@ def make_figures(train_loss=0.5, validation_loss=0.6, right=(1005, 148, 285), n=
         epoch_accuracies=(EpochAccuracy(1, 0.9, 0.9),),
         counts={split: Count(*pair) for split, pair in zip(SPLITS, zip(right, n, strict=True), strict=True)},
         train_seconds=seconds,
+        real_seconds=seconds,
     )
 
 
@@ -117,6 +118,7 @@ def run_info():
         usual = {
             "tier": "smoke",
             "precision": "fp32",
+            "timing_only": False,
             "rows": (1,),
             "chosen": (),
             "command": "python -m bench run --tier smoke",

@@ -7,11 +7,10 @@ import torch
 from bench.expectations import load_expectations, with_baselines
 from bench.judge import Verdict, judge
 from bench.results import ResultsError, read_results
-from bench.rows import select_rows
-from bench.run import checked, finish, run_row, run_rows, start_run
+from bench.run import checked, finish, make_plan, run_row, run_rows, start_run
 from gptcore.errors import AssetError, UsageError
+from gptcore.execution import Execution
 from gptcore.inputs import Sources
-from gptcore.training import Execution
 
 
 def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, tmp_path):
@@ -45,7 +44,7 @@ def test_rows_are_written_one_by_one(toy_request, tmp_path):
 
 def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
     folder = start_run(toy_request(seed=7), tmp_path / "run")
-    ours, usual = (run_row(select_rows("1")[0], request, folder) for request in (toy_request(seed=7), toy_request()))
+    ours, usual = (run_row(request.rows[0], request, folder, make_plan(request)) for request in (toy_request(seed=7), toy_request()))
     assert (ours.seed, usual.seed) == (7, 123)
     assert ours.digests["settings"] != usual.digests["settings"]
     assert ours.figures.history != usual.figures.history

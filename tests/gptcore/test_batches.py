@@ -1,8 +1,6 @@
 import pytest
-import torch
-from torch.utils.data import DataLoader
 
-from gptcore.batches import EncodedSplit, encode_dataset, load
+from gptcore.batches import encode_dataset
 from gptcore.dataset import Dataset, Split
 from gptcore.errors import UsageError
 
@@ -15,17 +13,6 @@ PAD = 256
 def encode(miniature, byte_tokenizer):
     """Encodes a data set whose validation text is longer than its training texts."""
     return lambda dataset=Dataset(TRAIN, LONGER, TRAIN), **settings: encode_dataset(dataset, miniature(**settings), byte_tokenizer)  # noqa: B008
-
-
-def numbered(n):
-    """A split whose only token is the number of its row."""
-    return EncodedSplit(
-        tuple(torch.tensor([index]) for index in range(n)), torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64), torch.arange(n)
-    )
-
-
-def order(loader):
-    return [batch.tokens.flatten().tolist() for batch in loader]
 
 
 @pytest.mark.parametrize(("context_length", "length"), [("longest_training_example", 6), ("model_context_length", 40), ("2", 2), ("9", 9)])
@@ -77,36 +64,3 @@ def test_without_padding_any_text_longer_than_the_model_reads_is_refused(place, 
     splits = {"train": TRAIN, "validation": TRAIN, "test": TRAIN} | {place: Split(("x" * 41,), (0,))}
     with pytest.raises(UsageError, match="--no_padding cuts nothing, and one text has 41 tokens"):
         encode(Dataset(**splits), no_padding=True, batch_size=1)
-
-
-def test_the_first_pass_is_the_published_one():
-    torch.manual_seed(123)
-    first = next(iter(load(numbered(1045), 8, torch.device("cpu"), training=True)))
-    assert first.tokens.flatten().tolist() == [668, 713, 388, 375, 269, 137, 858, 963]
-
-
-def test_the_training_loader_drops_the_last_partial_batch_and_shuffles_anew():
-    loader = load(numbered(1045), 8, torch.device("cpu"), training=True)
-    torch.manual_seed(1)
-    first, second = ([index for batch in order(loader) for index in batch] for _ in range(2))
-    assert len(first) == len(set(first)) == len(loader) * 8 == 1040
-    assert first != second
-    assert len(load(numbered(1045), 1, torch.device("cpu"), training=True)) == 1045
-
-
-def test_the_other_loaders_keep_order_and_rest():
-    assert order(load(numbered(7), 3, torch.device("cpu"), training=False)) == [[0, 1, 2], [3, 4, 5], [6]]
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_every_pass_draws_as_a_plain_loader_does(training):
-    plain = DataLoader(torch.arange(20), batch_size=4, shuffle=training, drop_last=training)
-    states = []
-    for loader in (plain, load(numbered(20), 4, torch.device("cpu"), training=training)):
-        torch.manual_seed(3)
-        next(iter(loader))
-        list(loader)
-        states.append(torch.get_rng_state())
-    assert torch.equal(*states)
-    torch.manual_seed(3)
-    assert not torch.equal(states[0], torch.get_rng_state())

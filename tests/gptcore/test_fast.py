@@ -2,7 +2,8 @@ import pytest
 import torch
 
 import gptcore.features
-from gptcore.training import Execution, finetune
+from gptcore.execution import Execution
+from gptcore.training import finetune
 
 CPU = torch.device("cpu")
 

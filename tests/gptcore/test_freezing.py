@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gptcore.experiment import Experiment
-from gptcore.freezing import make_classifier
+from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.weights import random_gpt
 
 HEAD = {"head.weight", "head.bias"}
@@ -49,3 +49,14 @@ def test_the_head_depends_on_the_seed_alone(trainable_layers, tiny):
     head = model.head.linear if trainable_layers.startswith("lora") else model.head
     assert torch.equal(head.weight, expected.weight)
     assert torch.equal(head.bias, expected.bias)
+
+
+@pytest.mark.parametrize("trainable_layers", TRAINABLE)
+def test_the_frozen_blocks_are_those_below_all_that_trains(trainable_layers, tiny):
+    experiment = Experiment(model_size=tiny, trainable_layers=trainable_layers)
+    depth = frozen_blocks(experiment)
+    names = TRAINABLE[trainable_layers]
+    below = EMBEDDINGS.union(*(block(index) for index in range(depth))) if depth else set()
+    assert not names & below
+    is_last = depth == tiny.n_layer - 1
+    assert is_last or names & (block(depth) | LORA)

@@ -103,7 +103,7 @@ def test_an_interrupted_run_writes_nothing(small_world, tmp_path, monkeypatch):
     def interrupt(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gptcore.__main__.finetune", interrupt)
+    monkeypatch.setattr("gptcore.__main__.finetune_seeds", interrupt)
     assert main([*small_world, "--json", str(tmp_path / "figures.json")]) == 130
     assert not (tmp_path / "figures.json").exists()
 

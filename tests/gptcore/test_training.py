@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 import gptcore.training
 from gptcore.dataset import Dataset, Split
 from gptcore.errors import TrainingError, UsageError
+from gptcore.execution import Execution
 from gptcore.experiment import Experiment
+from gptcore.features import FrozenStates
+from gptcore.sharing import need_of, share_states
 from gptcore.tokenizer import make_tokenizer
-from gptcore.training import Execution, finetune
+from gptcore.training import finetune
 
 CPU = torch.device("cpu")
 
@@ -162,12 +165,39 @@ def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniatu
     inputs = inputs_of(experiment)
     monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(gptcore.training, "encode_dataset", taking(10_000, gptcore.training.encode_dataset))
-    monkeypatch.setattr(gptcore.training, "build_classifier", taking(10_000, gptcore.training.build_classifier))
-    monkeypatch.setattr(gptcore.training, "loss_of", taking(1, gptcore.training.loss_of))
+    monkeypatch.setattr(gptcore.training, "build_classifiers", taking(10_000, gptcore.training.build_classifiers))
+    monkeypatch.setattr(gptcore.training, "losses_of", taking(1, gptcore.training.losses_of))
     monkeypatch.setattr(gptcore.training, "count_right", taking(100, gptcore.training.count_right))
     result = finetune(experiment, inputs, device=CPU)
     # 5 batches, 3 + 2 batches of one evaluation (validation has two), one measurement of both splits after the epoch
     assert result.train_seconds == 5 + 3 + 2 + 2 * 100
+
+
+def test_the_clock_charges_a_row_for_passes_that_another_paid_for(monkeypatch, miniature, inputs_of):
+    """Every pass over the frozen part takes 100 seconds, everything else none."""
+    clock = [0.0]
+    forward = FrozenStates._forward
+
+    def slow(self, one, model):
+        clock[0] += 100
+        return forward(self, one, model)
+
+    monkeypatch.setattr(FrozenStates, "_forward", slow)
+    monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
+    experiments = [miniature(), miniature(trainable_layers="last_two_blocks")]  # one frozen block of two that are computed
+    inputs = inputs_of(experiments[0])
+    alone = [finetune(experiment, inputs, device=CPU) for experiment in experiments]
+    states = share_states([need_of(experiment, inputs) for experiment in experiments], experiments[0], inputs, device=CPU, execution=Execution())
+    first, second = (finetune(experiment, inputs, device=CPU, states=states) for experiment in experiments)
+    n_passes = alone[0].real_seconds
+    assert n_passes >= 100
+    assert [result.train_seconds for result in alone] == [result.real_seconds for result in alone] == [n_passes] * 2
+    assert (first.real_seconds, second.real_seconds) == (n_passes, 0)
+    assert (first.train_seconds, second.train_seconds) == (n_passes, n_passes / 2)
+    assert first.frozen.bytes == second.frozen.bytes > alone[0].frozen.bytes
+    for ours, theirs in zip((first, second), alone, strict=True):
+        assert ours.counts == theirs.counts
+        assert ours.history[-1].train_loss == pytest.approx(theirs.history[-1].train_loss, abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bench.options import add_expected, add_out, add_request, request_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, run_row, start_run
+from bench.run import Request, finish, make_plan, run_row, start_run
 from gptcore.errors import UserError
 
 
@@ -23,9 +23,10 @@ class Suite:
         self.folder = folder
         self.expectations = expectations
         self.finished = 0
+        self.plan = make_plan(request)
 
     def run(self, row: Row) -> RowResult:
-        return run_row(row, self.request, self.folder)
+        return run_row(row, self.request, self.folder, self.plan)
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
         return judge_row(row, result, read_results(self.folder).info, self.expectations)

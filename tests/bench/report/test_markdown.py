@@ -9,7 +9,7 @@ def test_the_table_is_well_formed_and_escaped(expectations, run_info, row_result
     text = render_markdown(results, judge(results, expectations))
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == 4
-    assert {line.replace("\\|", "").count("|") for line in table} == {10}
+    assert {line.replace("\\|", "").count("|") for line in table} == {11}
     assert "&lt;script>" in text
     assert "<script>" not in text
     assert "Traceback" not in text

@@ -1,0 +1,48 @@
+"""Which experiments share a frozen part, and its states for them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+
+from gptcore.assets import sha256_of
+from gptcore.batches import encode_dataset
+from gptcore.device import free_memory, name_device
+from gptcore.execution import Execution
+from gptcore.experiment import Experiment, digest_of
+from gptcore.features import FrozenStates, Need
+from gptcore.freezing import frozen_blocks
+from gptcore.inputs import Inputs
+
+
+def need_of(experiment: Experiment, inputs: Inputs) -> Need:
+    """What an experiment reads of its frozen part.  Raises UsageError for texts it cannot use."""
+    return Need.of(encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True), frozen_blocks(experiment))
+
+
+def share_states(needs: Sequence[Need], experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution) -> FrozenStates:
+    """Frozen states for the needs of experiments with one `frozen_identity`, of which `experiment` is any; nothing is computed yet."""
+    return FrozenStates(
+        needs,
+        experiment.model_size.width,
+        causal=not experiment.disable_causal_mask,
+        device=device,
+        memory_budget=free_memory(device) // 2 if execution.memory_budget is None else execution.memory_budget,
+        cache=execution.cache,
+        identity=frozen_identity(experiment, inputs, device),
+    )
+
+
+def frozen_identity(experiment: Experiment, inputs: Inputs, device: torch.device) -> str:
+    """Digest of all that the bits of a frozen state depend on, besides its tokens and depth."""
+    return digest_of(
+        {
+            "weights": sha256_of(inputs.weights) if inputs.weights else experiment.seed,
+            "model": asdict(experiment.model_size),
+            "causal": not experiment.disable_causal_mask,
+            "precision": experiment.precision,
+            "torch": torch.__version__,
+            "device": name_device(device),
+            "kernels": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()] if device.type == "cpu" else [],
+        }
+    )
