@@ -71,6 +71,13 @@ def full(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def speed(session: nox.Session) -> None:
+    """Plain against fast, in turn, at GPT-2's size with random weights."""
+    install(session, "rows")
+    session.run(PYTHON, "-m", "bench", "speed", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
 def record(session: nox.Session) -> None:
     """Run rows twice and record them as the new baselines."""
     install(session, "rows")

@@ -1,4 +1,4 @@
-"""The commands: `python -m bench list | run | check | record | show`."""
+"""The commands: `python -m bench list | run | check | record | show | speed | cache`."""
 
 import argparse
 import sys
@@ -7,21 +7,30 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cache import clear_cache, print_cache
 from bench.expectations import load_expectations
 from bench.judge import RowVerdict, judge
 from bench.options import add_expected, add_out, add_request, add_tier, request_from
 from bench.record import record
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
+from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
+from bench.speed import time_rows
 from bench.tiers import TIERS
+from gptcore.device import DEVICES, pick_device
 from gptcore.errors import UserError
+from gptcore.execution import set_threads
+from gptcore.state_cache import StateCache
+from gptcore.state_cache import default_folder as default_states_folder
+
+SPEED_ROWS = "1-5,10-11,14-19"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.  Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted."""
     options = make_parser().parse_args(arguments)
-    commands = {"list": list_rows, "run": run, "check": check, "record": record_rows, "show": show}
+    commands = {"list": list_rows, "run": run, "check": check, "record": record_rows, "show": show, "speed": speed, "cache": cache}
     try:
         return commands[options.command](options)
     except UserError as error:
@@ -53,6 +62,16 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(recording.add_argument)
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=Path)
+    timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
+    timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
+    timing.add_argument(
+        "--limit-train", "--limit_train", type=int, default=16, help="training texts; more take longer and come closer to the whole (default: 16)"
+    )
+    timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
+    timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
+    timing.add_argument("--out", type=Path, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
+    caching.add_argument("action", choices=("list", "clear"))
     for command in (running, checking, recording, showing):
         add_expected(command.add_argument)
     return parser
@@ -95,6 +114,21 @@ def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
     request = request_from(options)
     record(request, options.expected, options.out or default_folder(f"record-{request.tier.name}"), make_console())
+    return 0
+
+
+def speed(options: argparse.Namespace) -> int:
+    """`speed`: time rows plain and fast, and write the table."""
+    path = options.out or default_folder("speed").with_suffix(".md")
+    command = f"python -m bench speed --rows {options.rows} --limit-train {options.limit_train}"
+    time_rows(select_rows(options.rows), options.limit_train, pick_device(options.device), set_threads(options.threads), path, command, make_console())
+    return 0
+
+
+def cache(options: argparse.Namespace) -> int:
+    """`cache`: the frozen states on disk."""
+    states = StateCache(default_states_folder(), limit=0)
+    (print_cache if options.action == "list" else clear_cache)(make_console(), states)
     return 0
 
 

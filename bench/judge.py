@@ -1,6 +1,6 @@
 """A result against what was expected of it -> a verdict per metric and per row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -84,7 +84,7 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
     elif result.figures is None:
         yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
     elif info.timing_only:
-        yield from judge_time_alone(result.figures, baseline, published, info, expectations)
+        yield from judge_time_alone(row, result, result.figures, baseline, published, info, expectations)
     elif baseline is None and published is None:
         place = f"{info.tier} / {info.kind}"
         yield Judgement("row", Verdict.MISSING, "expectations", explanation=f"no baseline for row {row.number} under {place}; record one")
@@ -97,17 +97,22 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
 
 
 def judge_time_alone(
-    figures: Result, baseline: Baseline | None, published: PublishedRow | None, info: RunInfo, expectations: Expectations
+    row: Row, result: RowResult, figures: Result, baseline: Baseline | None, published: PublishedRow | None, info: RunInfo, expectations: Expectations
 ) -> Iterator[Judgement]:
-    """The duration of a row that ran with random weights: they take as long as any others."""
+    """The duration of a row that ran with random weights, which take as long as any others; all else must be what the expectation had."""
+    found = result.digests | {"settings": digest_of(result.settings | {"weights": row.experiment.weights})}
+
+    def matches(wanted: Mapping[str, str]) -> bool:
+        return all(found.get(name) == wanted.get(name) for name in ("settings", "data", "tokenizer"))
+
     judgements = []
-    if published:
+    if published and matches(published_digests(row, expectations)):
         judgements.append(judge_published_duration(figures, published, info, expectations))
-    if baseline:
+    if baseline and matches(baseline.digests):
         judgements.append(judge_recorded_duration(figures, baseline, info, expectations.tolerances[info.tier]))
     comparable = [replace(judgement, advisory=False) for judgement in judgements if judgement.verdict is not Verdict.NOT_COMPARABLE]
     yield from comparable or [
-        Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of a machine like this one is known")
+        Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of this work on a machine like this one is known")
     ]
 
 
@@ -135,12 +140,7 @@ def judge_against_published(
     row: Row, result: RowResult, figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations
 ) -> Iterator[Judgement]:
     """Accuracies and duration against the published figures, if the run had the published settings, data, tokenizer and weights."""
-    wanted = {
-        "settings": digest_of(settings_of(row.experiment)),
-        "data": expectations.published.data_digest,
-        "tokenizer": expectations.published.tokenizer_digest,
-        "weights": PINNED_WEIGHTS[row.experiment.model_size.name].sha256 if row.experiment.weights == "pretrained" else digest_of("random"),
-    }
+    wanted = published_digests(row, expectations)
     other = [name for name in wanted if result.digests.get(name) != wanted[name]]
     if other:
         yield Judgement(
@@ -154,6 +154,16 @@ def judge_against_published(
         found = figures.counts[split].accuracy
         yield in_band(f"{split}_accuracy", found, expected, band, "published", tolerances.accuracy.reason, more_is_better=True)
     yield judge_published_duration(figures, published, info, expectations)
+
+
+def published_digests(row: Row, expectations: Expectations) -> dict[str, str]:
+    """What a row's figures depend on as published."""
+    return {
+        "settings": digest_of(settings_of(row.experiment)),
+        "data": expectations.published.data_digest,
+        "tokenizer": expectations.published.tokenizer_digest,
+        "weights": PINNED_WEIGHTS[row.experiment.model_size.name].sha256 if row.experiment.weights == "pretrained" else digest_of("random"),
+    }
 
 
 def accuracy_band(expected: float, n: int, tolerance: AccuracyTolerance) -> tuple[float, float]:

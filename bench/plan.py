@@ -56,5 +56,10 @@ class Plan:
             if not group.waiting:
                 group.states = None
 
+    def shares(self, one: Row, other: Row) -> bool:
+        """Whether two rows are of one group."""
+        group = self._group_of(one)
+        return group is not None and other.number in group.needs
+
     def _group_of(self, row: Row) -> Group | None:
         return next((group for group in self.groups.values() if row.number in group.needs), None)

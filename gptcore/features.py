@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from gptcore.batches import EncodedSplit
-from gptcore.dataset import SPLITS, SplitName
+from gptcore.dataset import SplitName
 from gptcore.device import synchronize
 from gptcore.experiment import digest_of
 from gptcore.model import GPT
@@ -33,21 +33,23 @@ DISK_RESERVE = 2**30
 
 @dataclass(frozen=True)
 class Need:
-    """What one experiment reads of the frozen part: states after `depth` blocks for distinct rows of tokens, and the split (0, 1, 2) that has each first."""
+    """What one experiment reads of the frozen part: states after `depth` blocks for distinct rows of tokens.
+
+    in_training: the numbers of the rows that training with its evaluations reads; only the final counts read the others.
+    """
 
     depth: int
     rows: tuple[Row, ...]
-    splits: tuple[int, ...]
+    in_training: frozenset[int]
 
     @classmethod
-    def of(cls, splits: Mapping[SplitName, EncodedSplit], depth: int) -> "Need":
-        """The need of an experiment's encoded splits, in their numbering of distinct rows."""
-        first: dict[int, tuple[Row, int]] = {}
-        for index, split in enumerate(splits.values()):
-            for number, row in zip(split.numbers.tolist(), split.rows, strict=True):
-                first.setdefault(number, (tuple(row.tolist()), index))
-        rows, indices = zip(*(first[number] for number in range(len(first))), strict=True)
-        return cls(depth, rows, indices)
+    def of(cls, splits: Mapping[SplitName, EncodedSplit], depth: int, n_evaluated: int) -> "Need":
+        """The need of an experiment's encoded splits, in their numbering of distinct rows.  n_evaluated: validation texts that evaluations read."""
+        rows: dict[int, Row] = {}
+        for split in splits.values():
+            rows |= {number: tuple(row.tolist()) for number, row in zip(split.numbers.tolist(), split.rows, strict=True) if number not in rows}
+        read = [*splits["train"].numbers.tolist(), *splits["validation"].numbers[:n_evaluated].tolist()]
+        return cls(depth, tuple(rows[number] for number in range(len(rows))), frozenset(read))
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ class FrozenStates:
         self.identity = identity
         self.rows, self.index_of = whole_rows({row for need in needs for row in need.rows}, causal=causal)
         self.kept = {depth: [0] * len(self.rows) for depth in sorted({need.depth for need in needs})}  # tokens kept of each row, by depth
-        split_of = [len(SPLITS)] * len(self.rows)
+        in_training: set[int] = set()
         for need in needs:
-            for row, split in zip(need.rows, need.splits, strict=True):
+            for number, row in enumerate(need.rows):
                 index = self.index_of[row]
                 self.kept[need.depth][index] = max(self.kept[need.depth][index], len(row))
-                split_of[index] = min(split_of[index], split)
-        self.passes = tuple(self._plan(split_of, causal=causal))
+                if number in need.in_training:
+                    in_training.add(index)
+        self.passes = tuple(self._plan(in_training, causal=causal))
         self.pass_of = {index: number for number, one in enumerate(self.passes) for index in one.rows}
         self.seconds: dict[int, float] = {}  # by pass, as far as computed
         self.starts: dict[int, Tensor] = {}
@@ -89,10 +92,10 @@ class FrozenStates:
         self.bytes = n_tokens * width * torch.float32.itemsize
         self.hidden, self.place = allocate(n_tokens, width, memory_budget, device)
 
-    def _plan(self, split_of: Sequence[int], *, causal: bool) -> Iterator[Pass]:
-        """A pass never mixes splits: the clock must not pay for texts that only the final accuracies read."""
-        for split in sorted(set(split_of)):
-            lengths = {index: len(row) for index, row in enumerate(self.rows) if split_of[index] == split}
+    def _plan(self, in_training: set[int], *, causal: bool) -> Iterator[Pass]:
+        """No pass holds both what training reads and what only the final counts read: the clock must not pay for the latter."""
+        for wanted in (in_training, set(range(len(self.rows))) - in_training):
+            lengths = {index: len(self.rows[index]) for index in sorted(wanted)}
             for group in plan_passes(lengths, causal=causal):
                 yield Pass(tuple(group), tuple(depth for depth, kept in self.kept.items() if any(kept[index] for index in group)))
 

@@ -17,7 +17,8 @@ from gptcore.inputs import Inputs
 
 def need_of(experiment: Experiment, inputs: Inputs) -> Need:
     """What an experiment reads of its frozen part.  Raises UsageError for texts it cannot use."""
-    return Need.of(encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True), frozen_blocks(experiment))
+    splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True)
+    return Need.of(splits, frozen_blocks(experiment), experiment.eval_iter * experiment.batch_size)
 
 
 def share_states(needs: Sequence[Need], experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution) -> FrozenStates:

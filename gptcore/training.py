@@ -17,7 +17,7 @@ from gptcore.device import check_precision, float32_products, reproducible, sync
 from gptcore.errors import TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment
-from gptcore.features import Features, FrozenStates, Need
+from gptcore.features import Features, FrozenStates
 from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.inputs import Inputs
 from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
@@ -29,7 +29,7 @@ from gptcore.weights import pretrained_gpt, random_gpt
 
 Report = Callable[[Event], None]
 # Measured on two cores: see the README's section on seeds.
-SEEDS_AT_ONCE = 10
+SEEDS_AT_ONCE = 20
 WIDTH_THAT_FILLS_A_CPU = 256
 
 Splits = Mapping[SplitName, EncodedSplit]
@@ -88,7 +88,7 @@ def finetune_together(
     splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
     models = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
-    features = Features(states, Need.of(splits, depth)) if depth and states and states.place != "not kept" else None
+    features = Features(states, need_of(experiment, inputs)) if depth and states and states.place != "not kept" else None
     learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
     synchronize(device)
     started = time.perf_counter()

@@ -49,6 +49,12 @@ def quick_calibration(monkeypatch):
     monkeypatch.setattr(bench.run, "calibrate", lambda: 1.0)
 
 
+@pytest.fixture(autouse=True)
+def no_states_of_this_machine(monkeypatch, tmp_path):
+    """No test reads, fills or clears the cache of the person who runs it."""
+    monkeypatch.setenv("GPTCORE_STATE_CACHE", str(tmp_path / "states"))
+
+
 @pytest.fixture
 def toy_tier():
     return TOY_TIER

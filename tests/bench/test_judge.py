@@ -136,9 +136,10 @@ def against_published(run_info, row_result, expectations, figures):
         "weights": PINNED_WEIGHTS[row.experiment.model_size.name].sha256,
     }
 
-    def verdict_on(digests=digests, device_name="NVIDIA A100-SXM4-40GB", chosen=(), **changes):
-        result = row_result(digests=digests, figures=figures(**{"seconds": 0.28 * 60} | changes))
-        return judge_row(row, result, run_info(tier="full", device_name=device_name, chosen=chosen), expectations)
+    def verdict_on(digests=digests, device_name="NVIDIA A100-SXM4-40GB", chosen=(), timing_only=False, **changes):
+        settings = settings_of(replace(row.experiment, weights="random" if timing_only else "pretrained"))
+        result = row_result(digests=digests, settings=settings, figures=figures(**{"seconds": 0.28 * 60} | changes))
+        return judge_row(row, result, run_info(tier="full", device_name=device_name, chosen=chosen, timing_only=timing_only), expectations)
 
     verdict_on.digests = digests
     return verdict_on
@@ -216,3 +217,27 @@ def test_baselines_of_other_devices_do_not_count(run_info, row_result, expectati
     recorded = with_baselines(expectations, Results(run_info(), {1: row_result()}))
     elsewhere = replace(recorded, baselines={"smoke": {"cuda": recorded.baselines["smoke"]["cpu"]}})
     assert judge_row(find_row(1), row_result(), run_info(), elsewhere).verdict is Verdict.MISSING
+
+
+@pytest.mark.parametrize(("minutes", "verdict"), [(0.28, Verdict.PASS), (0.01, Verdict.PASS), (0.36, Verdict.REGRESSED)])
+def test_timing_only_is_judged_against_the_published_minutes_from_above(against_published, minutes, verdict):
+    digests = against_published.digests | {"weights": digest_of("random"), "settings": "of random weights"}
+    judged = against_published(digests=digests, seconds=minutes * 60, right=(0, 0, 0), timing_only=True)
+    assert [judgement.metric for judgement in judged.judgements] == ["duration"]
+    assert judged.verdict is verdict
+    assert judged.holds == (verdict is Verdict.PASS)
+
+
+def test_timing_only_compares_no_other_work(against_published):
+    judged = against_published(digests=against_published.digests | {"data": "fewer texts"}, seconds=9999.0, timing_only=True)
+    assert judged.verdict is Verdict.NOT_COMPARABLE
+    assert judged.holds
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(16.0, Verdict.PASS), (12.0, Verdict.IMPROVED), (21.0, Verdict.REGRESSED)])
+def test_full_durations_are_judged_both_ways_against_a_recording(run_info, row_result, figures, expectations, seconds, verdict):
+    info = run_info(tier="full")
+    recorded = with_baselines(expectations, Results(info, {1: row_result()}))
+    (judged,) = judge(Results(info, {1: row_result(figures=figures(seconds=seconds))}), recorded)
+    (duration,) = (judgement for judgement in judged.judgements if judgement.metric == "duration" and judgement.against == "baseline")
+    assert duration.verdict is verdict

@@ -4,8 +4,9 @@ import pytest
 
 import bench.__main__
 from bench.__main__ import main
-from bench.expectations import save_expectations
-from bench.results import row_file
+from bench.expectations import load_expectations, save_expectations
+from bench.judge import Verdict, judge
+from bench.results import read_results, row_file
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +93,36 @@ def test_an_interrupted_run_keeps_its_rows(tmp_path, recorded, monkeypatch, caps
     monkeypatch.setattr(bench.__main__, "run_rows", interrupted)
     assert main(["run", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 130
     assert (tmp_path / "out" / "run.json").is_file()
+
+
+def test_states_are_kept_between_runs_listed_and_cleared(tmp_path, recorded, capsys, monkeypatch):
+    arguments = ["run", "--rows", "1-2", "--expected", str(recorded), "--keep-states", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "first")]) == 0
+    monkeypatch.setattr("gptcore.features.FrozenStates._forward", None)  # what is on disk is not computed again
+    assert main([*arguments, "--out", str(tmp_path / "second")]) == 0
+    capsys.readouterr()
+    assert main(["cache", "list"]) == 0
+    assert f"{tmp_path / 'states'}: 1 entry, " in capsys.readouterr().out
+    assert main(["cache", "clear"]) == 0
+    assert "removed 1 entry" in capsys.readouterr().out
+    assert main(["cache", "list"]) == 0
+    assert "keeps no computed states" in capsys.readouterr().out
+
+
+def test_several_seeds_are_told_and_kept(tmp_path, recorded, capsys):
+    assert main(["run", "--rows", "1,5", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--seeds", "3"]) == 1
+    assert "row 1, 3 seeds: test accuracy " in capsys.readouterr().out
+    results = read_results(tmp_path / "out").rows
+    assert [list(result.others) for result in results.values()] == [[124, 125], [124, 125]]
+    assert len({result.history for result in (results[5].figures, *results[5].others.values())}) == 3
+
+
+def test_timing_only_is_judged_on_time_alone(tmp_path, recorded, capsys):
+    assert main(["run", "--rows", "1-3", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--timing-only"]) in (0, 1)
+    output = capsys.readouterr().out
+    assert "accuracy regressed" not in output
+    assert "loss regressed" not in output
+    verdicts = judge(read_results(tmp_path / "out"), load_expectations(recorded))
+    assert [[judgement.metric for judgement in verdict.judgements] for verdict in verdicts] == [["duration"]] * 3
+    assert verdicts[2].verdict is Verdict.NOT_COMPARABLE
+    assert verdicts[2].holds
