@@ -5,8 +5,9 @@ from rich.console import Console
 
 import bench.run
 from bench.expectations import ExpectationError, load_expectations
-from bench.record import record
-from bench.results import read_results
+from bench.record import record, with_shorter_durations
+from bench.results import Results, read_results
+from gptcore.execution import Execution
 
 
 @pytest.fixture
@@ -41,6 +42,19 @@ def test_a_dirty_tree_is_refused(tmp_path, clean_tree, toy_request, expected_fil
     with pytest.raises(ExpectationError, match="clean git checkout"):
         record(toy_request(), expected_file, tmp_path / "runs", quiet)
     assert expected_file.read_bytes() == before
+
+
+def test_the_shorter_duration_of_two_is_recorded(run_info, row_result, figures):
+    first = Results(run_info(), {1: row_result(figures=figures(seconds=16.0)), 2: row_result(row=2, figures=figures(seconds=3.0))})
+    second = Results(run_info(), {1: row_result(figures=figures(seconds=15.0)), 2: row_result(row=2, figures=figures(seconds=4.0))})
+    rows = with_shorter_durations(first, second).rows
+    assert [rows[number].figures.train_seconds for number in (1, 2)] == [15.0, 3.0]
+    assert rows[1].figures.history == first.rows[1].figures.history
+
+
+def test_a_plain_run_is_refused(tmp_path, clean_tree, toy_request, expected_file, quiet):
+    with pytest.raises(ExpectationError, match="record without it"):
+        record(toy_request(execution=Execution(plain=True)), expected_file, tmp_path / "runs", quiet)
 
 
 def test_own_inputs_are_refused(tmp_path, clean_tree, toy_request, expected_file, quiet):
