@@ -89,8 +89,7 @@ def run(options: argparse.Namespace) -> int:
     request = request_from(options)
     terminal = make_console()
     folder = start_run(request, options.out)
-    threads = read_results(folder).info.environment.threads
-    where = f"{request.device}, {threads} thread{'s' if threads > 1 else ''}"
+    where = f"{request.device}, threads: {read_results(folder).info.environment.threads}"
     terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}", markup=False, soft_wrap=True)
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))

@@ -73,7 +73,7 @@ def time_rows(rows: Sequence[Row], limit_train: int, device: torch.device, threa
     if path.exists():
         raise UsageError(f"--out {path} exists: name a new file, or move the old one away")
     workload = make_workload(limit_train, Sources())
-    console.print(f"plain and fast in turn on {name_device(device)}, {threads} threads: {workload.about}", markup=False, soft_wrap=True)
+    console.print(f"plain and fast in turn on {name_device(device)}, threads: {threads}; {workload.about}", markup=False, soft_wrap=True)
     peak = matmul_peak(device)
     measured: list[RowSpeed | FrozenSpeed] = []
     for one in measure_rows(distinct_rows(rows, workload), workload, device, peak):
@@ -81,7 +81,7 @@ def time_rows(rows: Sequence[Row], limit_train: int, device: torch.device, threa
         console.print(speed_line(one), markup=False, soft_wrap=True)
     environment = describe_environment(device)
     about = (
-        f"`{command}` on {environment.device_name}, {threads} threads, torch {environment.packages['torch']}, {environment.date}; {workload.about}, "
+        f"`{command}` on {environment.device_name}, threads: {threads}, torch {environment.packages['torch']}, {environment.date}; {workload.about}, "
         f"one batch per evaluation; measured peak {peak / 1e9:.0f} GFLOP/s."
     )
     path.parent.mkdir(parents=True, exist_ok=True)

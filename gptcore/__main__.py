@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
     inputs = gather_inputs(experiment, sources)
     seeds = range(experiment.seed, experiment.seed + options.seeds)
-    print(f"on {name_device(device)}, {set_threads(options.threads)} threads", flush=True)
+    print(f"on {name_device(device)}, threads: {set_threads(options.threads)}", flush=True)
     results = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, report=print_event), strict=True))
     for seed, result in results.items():
         print_result(result, f"seed {seed}: " if len(results) > 1 else "")

@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptcore.errors import UsageError
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container on Linux: microseconds of CPU time allowed, and per how many
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -82,9 +83,8 @@ def name_device(device: torch.device) -> str:
 def usable_cores() -> int:
     """Threads that can really run side by side: torch's own choice, unless this process is confined to fewer cores or to a share of their time."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.exists():
-        limit, _, period = quota.read_text(encoding="ascii").partition(" ")
+    if CPU_QUOTA.exists():
+        limit, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
         if limit.isdecimal():
             allowed = min(allowed, max(1, int(limit) // int(period)))
     return min(allowed, torch.get_num_threads())

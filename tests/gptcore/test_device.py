@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gptcore.device import check_precision, float32_products, pick_device, reproducible
+import gptcore.device
+from gptcore.device import check_precision, float32_products, pick_device, reproducible, usable_cores
 from gptcore.errors import UsageError
 
 
@@ -81,3 +82,16 @@ def test_tf32_is_refused_where_nothing_computes_in_it():
     check_precision("bf16", torch.device("cpu"))
     with pytest.raises(UsageError, match="--precision tf32 needs a CUDA device and this runs on cpu: use fp32 or bf16"):
         check_precision("tf32", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "quota", "threads", "cores"),
+    [(8, None, 4, 4), (2, None, 4, 2), (8, "max 100000", 8, 8), (8, "150000 100000", 8, 1), (8, "400000 100000", 8, 4), (8, "50000 100000", 8, 1)],
+)
+def test_threads_fit_what_this_process_may_use(allowed, quota, threads, cores, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(allowed)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(gptcore.device, "CPU_QUOTA", tmp_path / "cpu.max")
+    if quota:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert usable_cores() == cores

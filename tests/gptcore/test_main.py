@@ -27,7 +27,22 @@ def small_world(monkeypatch, tmp_path, dataset, byte_tokenizer, miniature, weigh
     for name in SPLITS:
         (tmp_path / f"{name}.csv").write_text(dataset.splits[name].to_csv())
     folder = weights_of(tiny).parent
-    return ["--model_size", MEDIUM, "--data_dir", str(tmp_path), "--weights_dir", str(folder), "--device", "cpu", "--num_epochs", "2", "--eval_freq", "3"]
+    return [
+        "--model_size",
+        MEDIUM,
+        "--data_dir",
+        str(tmp_path),
+        "--weights_dir",
+        str(folder),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--num_epochs",
+        "2",
+        "--eval_freq",
+        "3",
+    ]
 
 
 def test_the_flags_of_every_row_work_as_typed(row):
@@ -61,6 +76,28 @@ def test_a_run_prints_and_writes_its_figures(small_world, tmp_path, capsys):
     assert re.search(r"took \d+\.\d\d minutes", printed)
 
 
+def test_several_seeds_are_printed_and_written(small_world, tmp_path, capsys):
+    assert main([*small_world, "--seed", "5", "--seeds", "2", "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures["seeds"]) == {"5", "6"}
+    assert figures["seeds"]["5"]["history"] == figures["history"] != figures["seeds"]["6"]["history"]
+    printed = capsys.readouterr().out
+    for seed in (5, 6):
+        assert f"seed {seed}: test accuracy: {figures['seeds'][str(seed)]['test_accuracy']:.2%}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [([], "states of 2 frozen blocks: memory, "), (["--memory-budget", "0"], "states of 2 frozen blocks: disk, "), (["--plain"], None)],
+    ids=str,
+)
+def test_the_place_of_frozen_states_is_said(arguments, said, small_world, capsys):
+    assert main([*small_world, *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert ", threads: 1\n" in printed
+    assert said in printed if said else "frozen blocks" not in printed
+
+
 def test_the_limit_shortens_training(small_world, tmp_path):
     assert main([*small_world, "--limit_train", "17", "--json", str(tmp_path / "figures.json")]) == 0
     assert json.loads((tmp_path / "figures.json").read_text())["counts"]["train"]["n"] == 16
@@ -78,6 +115,10 @@ def test_the_limit_shortens_training(small_world, tmp_path):
         (["--weights_dir", "nowhere"], "nowhere holds no weights"),
         (["--json", "missing/figures.json"], "--json missing/figures.json cannot be written"),
         (["--json", "."], "--json . cannot be written"),
+        (["--seeds", "0"], "--seeds 0 is not possible"),
+        (["--threads", "0"], "--threads 0 is not possible"),
+        (["--precision", "tf32"], "--precision tf32 needs a CUDA device"),
+        (["--plain", "--compile"], "leave one of the two out"),
         (["--learning_rate", "1e30"], "the loss is nan at epoch 1, step 0"),
     ],
     ids=shlex.join,
