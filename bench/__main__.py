@@ -119,7 +119,7 @@ def record_rows(options: argparse.Namespace) -> int:
 def speed(options: argparse.Namespace) -> int:
     """`speed`: time rows plain and fast, and write the table."""
     path = options.out or default_folder("speed").with_suffix(".md")
-    command = f"python -m bench speed --rows {options.rows} --limit-train {options.limit_train}"
+    command = f"python -m bench speed --rows {options.rows} --limit-train {options.limit_train} --device {options.device}"
     time_rows(select_rows(options.rows), options.limit_train, pick_device(options.device), set_threads(options.threads), path, command, make_console())
     return 0
 

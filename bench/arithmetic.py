@@ -20,7 +20,7 @@ from gptcore.freezing import N_CLASSES, frozen_blocks
 
 
 @dataclass(frozen=True)
-class Pass:
+class TextCost:
     """One text's way through an experiment's network, forward or forward and `backward`.  Methods return operations; T tokens, D width, H heads, R rank."""
 
     experiment: Experiment
@@ -98,10 +98,10 @@ def needed_flops(experiment: Experiment, splits: Mapping[SplitName, EncodedSplit
     validation_rows = validation.rows[: experiment.eval_iter * batch_size]
     n_evaluations = math.ceil(n_epochs * n_batches / experiment.eval_freq) + n_epochs
 
-    evaluating, training = Pass(experiment, backward=False), Pass(experiment, backward=True)
+    evaluating, training = TextCost(experiment, backward=False), TextCost(experiment, backward=True)
     frozen, forward, step = map(cache, (evaluating.frozen_part, evaluating.trainable_part, training.trainable_part))
-    numbers = [*train.numbers.tolist(), *validation.numbers.tolist()]
-    lengths = dict(zip(numbers, map(len, [*train.rows, *validation_rows]), strict=False))  # of the distinct rows that are read
+    numbers = [*train.numbers.tolist(), *validation.numbers[: len(validation_rows)].tolist()]
+    lengths = dict(zip(numbers, map(len, [*train.rows, *validation_rows]), strict=True))  # of the distinct rows that are read
     mean_forward, mean_step = (sum(cost(len(row)) for row in train.rows) / len(train) for cost in (forward, step))
 
     once = sum(map(frozen, lengths.values()))

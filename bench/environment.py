@@ -30,7 +30,6 @@ class Environment:
     packages: dict[str, str]
     cuda: str
     deterministic_algorithms: bool
-    tf32: bool
     environment_variables: dict[str, str]
     git_commit: str
     git_dirty: bool
@@ -52,7 +51,6 @@ def describe_environment(device: torch.device) -> Environment:
         packages={package: version(package) for package in PACKAGES},
         cuda=torch.version.cuda or "",
         deterministic_algorithms=deterministic,
-        tf32=torch.get_float32_matmul_precision() != "highest",
         environment_variables={name: value for name, value in sorted(os.environ.items()) if name in NUMERICAL_VARIABLES},
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=bool(_git("status", "--porcelain")),

@@ -171,7 +171,7 @@ def with_baselines(expectations: Expectations, results: Results) -> Expectations
     """The expectations with the rows of these results as the new baselines of their tier and kind; rows that failed keep the old one."""
     tier, kind = results.info.tier, results.info.kind
     old = expectations.baselines.get(tier, {}).get(kind, {})
-    new = {number: make_baseline(results.info, result) for number, result in results.rows.items() if result.figures}
+    new = {number: make_baseline(results.info, result) for number, result in results.rows.items() if result.figures and not result.error}
     of_tier = expectations.baselines.get(tier, {}) | {kind: dict(sorted((old | new).items()))}
     return replace(expectations, baselines=expectations.baselines | {tier: of_tier})
 
@@ -213,7 +213,7 @@ def refuse_unrepeatable(first: Mapping[int, RowResult], second: Mapping[int, Row
 
 def refuse_failed(result: RowResult) -> None:
     """Raise ExpectationError where a row has no figures."""
-    if result.figures is None:
+    if result.figures is None or result.error:
         raise ExpectationError(f"row {result.row} failed ({result.error}): nothing is recorded until every row runs")
 
 

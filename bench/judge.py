@@ -48,7 +48,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """One row: every judgement, the verdict they sum up to, and whether the row holds.  published_seconds: None where a tier is not the published size."""
+    """One row: every judgement, the verdict they sum up to, and whether the row holds.  published_seconds: None where other work was done."""
 
     row: int
     verdict: Verdict
@@ -70,8 +70,9 @@ def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: E
     verdict = max(serious, key=SEVERITY.index)
     changed = {component for judgement in judgements for component in judgement.changed}
     holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and changed <= set(info.chosen))
-    published = expectations.published.rows.get(row.number) if "published" in expectations.tolerances[info.tier].against else None
-    return RowVerdict(row.number, verdict, holds, judgements, result, published.minutes * 60 if published else None)
+    published = expectations.published.rows.get(row.number)
+    is_published_work = published and result and does_same_work(row, result, published_digests(row, expectations))
+    return RowVerdict(row.number, verdict, holds, judgements, result, published.minutes * 60 if published and is_published_work else None)
 
 
 def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
@@ -81,7 +82,7 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
     published = expectations.published.rows.get(row.number) if is_published_kind else None
     if result is None:
         yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
-    elif result.figures is None:
+    elif result.error or result.figures is None:
         yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
     elif info.timing_only:
         yield from judge_time_alone(row, result, result.figures, baseline, published, info, expectations)
@@ -100,20 +101,21 @@ def judge_time_alone(
     row: Row, result: RowResult, figures: Result, baseline: Baseline | None, published: PublishedRow | None, info: RunInfo, expectations: Expectations
 ) -> Iterator[Judgement]:
     """The duration of a row that ran with random weights, which take as long as any others; all else must be what the expectation had."""
-    found = result.digests | {"settings": digest_of(result.settings | {"weights": row.experiment.weights})}
-
-    def matches(wanted: Mapping[str, str]) -> bool:
-        return all(found.get(name) == wanted.get(name) for name in ("settings", "data", "tokenizer"))
-
     judgements = []
-    if published and matches(published_digests(row, expectations)):
+    if published and does_same_work(row, result, published_digests(row, expectations)):
         judgements.append(judge_published_duration(figures, published, info, expectations))
-    if baseline and matches(baseline.digests):
+    if baseline and does_same_work(row, result, baseline.digests):
         judgements.append(judge_recorded_duration(figures, baseline, info, expectations.tolerances[info.tier]))
     comparable = [replace(judgement, advisory=False) for judgement in judgements if judgement.verdict is not Verdict.NOT_COMPARABLE]
     yield from comparable or [
         Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of this work on a machine like this one is known")
     ]
+
+
+def does_same_work(row: Row, result: RowResult, wanted: Mapping[str, str]) -> bool:
+    """Whether a row's time may be compared: all it depends on is as wanted, but for the weights, which cost the same whatever they are."""
+    found = result.digests | {"settings": digest_of(result.settings | {"weights": row.experiment.weights})}
+    return all(found.get(name) == wanted.get(name) for name in ("settings", "data", "tokenizer"))
 
 
 def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Iterator[Judgement]:
@@ -179,7 +181,7 @@ def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, 
     recorded = baseline.provenance
     same_hardware = (info.environment.device_name, info.environment.threads) == (recorded.machine, recorded.threads)
     pace = info.calibration_seconds / baseline.calibration_seconds if tolerances.duration.comparable == "calibration" else 1.0
-    return judge_duration(figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, recorded.machine, same_hardware=same_hardware)
+    return judge_duration(figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, recorded.machine, info, same_hardware=same_hardware)
 
 
 def judge_published_duration(figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations) -> Judgement:
@@ -187,11 +189,15 @@ def judge_published_duration(figures: Result, published: PublishedRow, info: Run
     tolerance = replace(expectations.tolerances[info.tier].duration, at_least=0.0)
     hardware = expectations.published.hardware
     same_hardware = hardware in info.environment.device_name
-    return judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerance, hardware, same_hardware=same_hardware)
+    return judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerance, hardware, info, same_hardware=same_hardware)
 
 
-def judge_duration(found: float, expected: float, against: str, tolerance: DurationTolerance, hardware: str, *, same_hardware: bool) -> Judgement:
+def judge_duration(
+    found: float, expected: float, against: str, tolerance: DurationTolerance, hardware: str, info: RunInfo, *, same_hardware: bool
+) -> Judgement:
     """Seconds against expected seconds, where the two machines may be compared."""
+    if info.plain:
+        return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation="the plain way is for audits", advisory=True)
     if tolerance.comparable == "same hardware" and not same_hardware:
         explanation = f"measured on {hardware}, this is another machine"
         return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation=explanation, advisory=True)

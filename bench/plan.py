@@ -1,5 +1,7 @@
 """Which rows of a run share frozen work: the states that several need are computed once, when the first of them asks, and let go after the last."""
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -10,56 +12,77 @@ from gptcore.experiment import Experiment
 from gptcore.features import FrozenStates, Need
 from gptcore.freezing import frozen_blocks
 from gptcore.inputs import Inputs
-from gptcore.sharing import frozen_identity, need_of, share_states
+from gptcore.sharing import need_of, share_states
 
 
 @dataclass
 class Group:
-    """Rows whose frozen parts agree in weights, mask and precision, and their states once one has asked for them."""
+    """Rows whose frozen parts agree in weights, mask and precision.  needs and states: filled when the first of them asks."""
 
-    needs: dict[int, Need] = field(default_factory=dict)
+    members: dict[int, Experiment] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
+    needs: dict[int, Need] = field(default_factory=dict)
     states: FrozenStates | None = None
 
 
+@dataclass(frozen=True)
 class Plan:
-    """The groups of a run.  Rows are added before the first one runs; a row that was not added shares nothing."""
+    """The groups of a run with at least two rows, and how their inputs are had."""
 
-    def __init__(self, device: torch.device, execution: Execution) -> None:
-        self.device = device
-        self.execution = execution
-        self.groups: dict[str, Group] = {}
+    groups: Sequence[Group]
+    gather: Callable[[Experiment], Inputs]
+    device: torch.device
+    execution: Execution
 
-    def add(self, row: Row, experiment: Experiment, inputs: Inputs) -> None:
-        """Count on a row.  Raises UserError for inputs it cannot use."""
-        if self.execution.plain or not frozen_blocks(experiment):
-            return
-        need = need_of(experiment, inputs)
-        group = self.groups.setdefault(frozen_identity(experiment, inputs, self.device), Group())
-        group.needs[row.number] = need
-        group.waiting.add(row.number)
-
-    def states_for(self, row: Row, experiment: Experiment, inputs: Inputs) -> FrozenStates | None:
+    def states_for(self, row: Row) -> FrozenStates | None:
         """The states a row shares with others, None where it shares none."""
-        group = self._group_of(row)
+        group = self.group_of(row)
         if group is None:
             return None
-        if group.states is None:
-            group.states = share_states(list(group.needs.values()), experiment, inputs, device=self.device, execution=self.execution)
-        return group.states
+        if not group.needs:
+            for number in group.waiting:
+                with suppress(Exception):  # whatever is wrong with a row, it says so itself when it runs
+                    group.needs[number] = need_of(group.members[number], self.gather(group.members[number]))
+        if group.states is None and row.number in group.needs:
+            self._allocate(group)
+        return group.states if row.number in group.needs else None
 
     def done(self, row: Row) -> None:
         """Let the states go if no row still waits for them."""
-        group = self._group_of(row)
+        group = self.group_of(row)
         if group:
             group.waiting.discard(row.number)
-            if not group.waiting:
+            if not group.waiting & group.needs.keys():
                 group.states = None
 
-    def shares(self, one: Row, other: Row) -> bool:
-        """Whether two rows are of one group."""
-        group = self._group_of(one)
-        return group is not None and other.number in group.needs
+    def group_of(self, row: Row) -> Group | None:
+        """The group a row belongs to."""
+        return next((group for group in self.groups if row.number in group.members), None)
 
-    def _group_of(self, row: Row) -> Group | None:
-        return next((group for group in self.groups.values() if row.number in group.needs), None)
+    def _allocate(self, group: Group) -> None:
+        """States of as many rows as memory has room for, the largest left to themselves; where it has none for two, of all rows on disk."""
+        by_size = sorted(group.needs, key=lambda number: sum(map(len, group.needs[number].rows)))
+        for n_rows in range(len(by_size), 1, -1):
+            group.states = self._share(group, by_size[:n_rows])
+            if group.states.place == "memory":
+                group.needs = {number: group.needs[number] for number in by_size[:n_rows]}
+                return
+        group.states = self._share(group, by_size)
+
+    def _share(self, group: Group, numbers: Sequence[int]) -> FrozenStates:
+        experiment = group.members[numbers[0]]
+        needs = [group.needs[number] for number in numbers]
+        return share_states(needs, experiment, self.gather(experiment), device=self.device, execution=self.execution)
+
+
+def make_plan(experiments: dict[int, Experiment], gather: Callable[[Experiment], Inputs], device: torch.device, execution: Execution) -> Plan:
+    """The plan of a run with these experiments, by row; inputs are gathered when the first row of a group asks."""
+    groups: dict[tuple[object, ...], Group] = {}
+    for number, experiment in experiments.items():
+        if frozen_blocks(experiment) and not execution.plain:
+            seed = experiment.seed if experiment.weights == "random" else None
+            key = (experiment.model_size, experiment.weights, seed, experiment.disable_causal_mask, experiment.precision)
+            group = groups.setdefault(key, Group())
+            group.members[number] = experiment
+            group.waiting.add(number)
+    return Plan([group for group in groups.values() if len(group.members) > 1], gather, device, execution)

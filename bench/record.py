@@ -22,10 +22,12 @@ def record(request: Request, path: Path, folder: Path, console: Console) -> None
     expectations = load_expectations(path)
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         raise ExpectationError(f"{path} may not be written to: change its permissions, or name another file with --expected")
+    if request.timing_only:
+        raise ExpectationError("--timing-only makes no figures that could be a baseline: record without it")
     if request.chosen:
         raise ExpectationError("own data, weights, tokenizer or seed cannot become a baseline: record without them")
-    if request.execution.plain:
-        raise ExpectationError("--plain is for audits of the fast way, whose durations are recorded: record without it")
+    if request.execution.plain or request.execution.compiled:
+        raise ExpectationError("--plain and --compile take other times than the usual way, which is what is recorded: record without them")
     first, second = (_run_once(request, folder / name, console) for name in ("first", "second"))
     refuse_unrepeatable(first.rows, second.rows)
     save_expectations(path, with_baselines(expectations, with_shorter_durations(first, second)))

@@ -24,11 +24,12 @@ class RunInfo:
     """What one run was asked and where it ran.
 
     chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights.  timing_only: random weights everywhere, so that time alone says
-    something.
+    something.  plain: the straightforward way, whose durations say nothing about the fast one.
     """
 
     tier: TierName
     precision: str
+    plain: bool
     timing_only: bool
     chosen: tuple[str, ...]
     command: str
@@ -45,7 +46,7 @@ class RunInfo:
 
 @dataclass(frozen=True, config=STRICT)
 class RowResult:
-    """One row's figures, or the error that stands in their place, with everything they depend on.  others: figures of further seeds, by seed."""
+    """One row's figures or the error that came in their place, or in place of the further seeds' (`others`, by seed), with everything they depend on."""
 
     row: int
     name: str

@@ -3,7 +3,6 @@
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +13,14 @@ from bench.calibration import calibrate
 from bench.environment import describe_environment
 from bench.expectations import Expectations, save_expectations, with_baselines
 from bench.judge import RowVerdict, judge
-from bench.plan import Plan
+from bench.plan import Plan, make_plan
 from bench.report.markdown import render_markdown
 from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
 from bench.rows import Row
 from bench.tiers import Tier
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
-from gptcore.execution import Execution, set_threads
+from gptcore.execution import Execution, check_seeds, set_threads
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
@@ -88,11 +87,10 @@ def checked(request: Request) -> Request:
     if not tier.takes_sources and sources != Sources():
         raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
     check_precision(request.precision, request.device)
-    if not 1 <= request.n_seeds <= 10_000:
-        raise UsageError(f"--seeds {request.n_seeds} is not possible: give a number from 1 to 10000")
+    check_seeds(Experiment().seed if request.seed is None else request.seed, request.n_seeds)
     if request.timing_only and request.sources.weights:
         raise UsageError("--timing-only runs every row with random weights: leave the folder of weights out")
-    request = replace(request, sources=sources.with_environment() if tier.takes_sources else sources)
+    request = replace(request, sources=sources.with_environment() if tier.takes_sources and not request.timing_only else sources)
     without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
     tier.gather(without_weights, request.sources)
     return request
@@ -113,6 +111,7 @@ def start_run(request: Request, folder: Path | None) -> Path:
     info = RunInfo(
         tier=request.tier.name,
         precision=request.precision,
+        plain=request.execution.plain,
         timing_only=request.timing_only,
         rows=tuple(row.number for row in request.rows),
         chosen=request.chosen,
@@ -126,19 +125,15 @@ def start_run(request: Request, folder: Path | None) -> Path:
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
     """Run every row, writing each one's file before the next begins."""
-    plan = make_plan(request)
+    plan = plan_of(request)
     for row in request.rows:
         yield run_row(row, request, folder, plan, report(row))
 
 
-def make_plan(request: Request) -> Plan:
+def plan_of(request: Request) -> Plan:
     """What the rows of a request share."""
-    plan = Plan(request.device, request.execution)
-    for row in request.rows:
-        experiment = request.experiment_of(row)
-        with suppress(Exception):  # whatever is wrong with a row, it says so itself when it runs
-            plan.add(row, experiment, request.tier.gather(experiment, request.sources))
-    return plan
+    experiments = {row.number: request.experiment_of(row) for row in request.rows}
+    return make_plan(experiments, lambda experiment: request.tier.gather(experiment, request.sources), request.device, request.execution)
 
 
 def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report = lambda event: None) -> RowResult:
@@ -150,11 +145,11 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         digests = component_digests(experiment, inputs)
-        states = plan.states_for(row, experiment, inputs)
-        first = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
+        states = plan.states_for(row)
+        figures = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
         seeds = range(experiment.seed + 1, experiment.seed + request.n_seeds)
         further = finetune_seeds(experiment, inputs, seeds, device=request.device, execution=request.execution, states=states)
-        figures, others = first, dict(zip(seeds, further, strict=True))
+        others = dict(zip(seeds, further, strict=True))
     except UserError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
@@ -166,7 +161,7 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
 
 
 def finish(folder: Path, expectations: Expectations) -> tuple[Results, list[RowVerdict]]:
-    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs, the ready `expected_results.json`.
+    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, a ready expectations file.
 
     Returns the results and their verdicts.
     """
@@ -174,7 +169,7 @@ def finish(folder: Path, expectations: Expectations) -> tuple[Results, list[RowV
     verdicts = judge(results, expectations)
     try:
         write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
-        if not results.info.chosen:
+        if not results.info.chosen and not results.info.plain:
             save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
     except OSError as error:
         raise ResultsError(

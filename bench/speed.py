@@ -1,5 +1,6 @@
 """Plain against fast, in turn, in one run: what the savings are worth on this machine, at GPT-2's real size with random weights."""
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from rich.console import Console
 from bench.arithmetic import needed_flops
 from bench.environment import describe_environment
 from bench.peak import matmul_peak
-from bench.plan import Plan
+from bench.plan import make_plan
 from bench.rows import Row
 from bench.smoke.messages import smoke_dataset
 from bench.smoke.tokenizer import smoke_tokenizer
@@ -23,7 +24,9 @@ from gptcore.execution import Execution
 from gptcore.experiment import LONGEST_TRAINING_EXAMPLE, Experiment
 from gptcore.features import FrozenStates, block_flops
 from gptcore.files import write_text_atomically
+from gptcore.freezing import frozen_blocks
 from gptcore.inputs import Inputs, Sources, gather_inputs
+from gptcore.sharing import need_of, share_states
 from gptcore.training import finetune
 
 HEADER = ("row", "what it changes", "plain s", "fast s", "ratio", "this run s", "share of peak")
@@ -70,8 +73,7 @@ class FrozenSpeed:
 
 def time_rows(rows: Sequence[Row], limit_train: int, device: torch.device, threads: int, path: Path, command: str, console: Console) -> None:
     """Measure the rows, print each measurement as it ends, and write them all to `path` as Markdown.  Raises UsageError where something stands there."""
-    if path.exists():
-        raise UsageError(f"--out {path} exists: name a new file, or move the old one away")
+    check_new(path)
     workload = make_workload(limit_train, Sources())
     console.print(f"plain and fast in turn on {name_device(device)}, threads: {threads}; {workload.about}", markup=False, soft_wrap=True)
     peak = matmul_peak(device)
@@ -81,12 +83,23 @@ def time_rows(rows: Sequence[Row], limit_train: int, device: torch.device, threa
         console.print(speed_line(one), markup=False, soft_wrap=True)
     environment = describe_environment(device)
     about = (
-        f"`{command}` on {environment.device_name}, threads: {threads}, torch {environment.packages['torch']}, {environment.date}; {workload.about}, "
-        f"one batch per evaluation; measured peak {peak / 1e9:.0f} GFLOP/s."
+        f"`{command}` on {environment.device_name}, threads: {threads}, torch {environment.packages['torch']}, {environment.date}; {workload.about}; "
+        f"measured peak {peak / 1e9:.0f} GFLOP/s."
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path, render_speed(measured, about))
     console.print(f"{as_one_run(measured)}\nwritten to {path}", markup=False, soft_wrap=True)
+
+
+def check_new(path: Path) -> None:
+    """Raise UsageError, before any work is done, where no new file can be written; make its folder."""
+    if path.exists():
+        raise UsageError(f"--out {path} exists: name a new file, or move the old one away")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(None, "not writable")
+    except OSError as error:
+        raise UsageError(f"--out {path} cannot be written ({error.strerror}): name a file in a folder you may write to") from error
 
 
 def make_workload(limit_train: int, sources: Sources) -> Workload:
@@ -98,11 +111,16 @@ def make_workload(limit_train: int, sources: Sources) -> Workload:
         warnings.warn(f"made-up texts are timed instead: {error}", stacklevel=2)
         inputs = Inputs(smoke_dataset(), smoke_tokenizer(), None)
         about = "the smoke tier's made-up messages"
+    batch = Experiment().batch_size
+    if limit_train < batch:
+        raise UsageError(f"--limit-train {limit_train} is less than one batch: give {batch} or more")
     encoded = [inputs.tokenizer.encode(text) for text in inputs.dataset.train.texts]
     length = padded_length(encoded, Experiment())
-    batch = Experiment().batch_size  # of the other splits no more is read than one evaluation wants
+    # Of the other splits no more is read than one evaluation wants.
     splits = (inputs.dataset.limit_train(limit_train).train, inputs.dataset.validation.head(batch), inputs.dataset.test.head(1))
-    return Workload(replace(inputs, dataset=Dataset(*splits)), length, f"the first {limit_train} training texts of {about}")
+    n_steps, n_evaluated = Experiment().num_epochs * (len(splits[0]) // batch), 2 * (Experiment().num_epochs + 1)
+    weight = f"{n_steps} steps of {batch} and about {n_evaluated} batches of evaluation, of which the whole data have 180 for 650 steps"
+    return Workload(replace(inputs, dataset=Dataset(*splits)), length, f"the first {len(splits[0])} training texts of {about}: {weight}")
 
 
 def distinct_rows(rows: Sequence[Row], workload: Workload) -> tuple[Row, ...]:
@@ -115,20 +133,24 @@ def distinct_rows(rows: Sequence[Row], workload: Workload) -> tuple[Row, ...]:
 
 def measure_rows(rows: Sequence[Row], workload: Workload, device: torch.device, peak: float) -> Iterator[RowSpeed | FrozenSpeed]:
     """Each row plain, then fast; after the last row that shares a frozen part, its passes.  peak: FLOP/s, from `matmul_peak`."""
-    plan = Plan(device, Execution())
     inputs = workload.inputs
-    for row in rows:
-        plan.add(row, workload.experiment_of(row), inputs)
+    plan = make_plan({row.number: workload.experiment_of(row) for row in rows}, lambda experiment: inputs, device, Execution())
     for row in rows:
         experiment = workload.experiment_of(row)
-        states = plan.states_for(row, experiment, inputs)
+        states = plan.states_for(row) or own_states(experiment, inputs, device)
         plain = finetune(experiment, inputs, device=device, execution=Execution(plain=True))
         fast = finetune(experiment, inputs, device=device, states=states)
         flops = needed_flops(experiment, encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True))
         yield RowSpeed(row, plain.train_seconds, fast.train_seconds, fast.real_seconds, flops / fast.train_seconds / peak)
         plan.done(row)
-        if states and not any(group.states is states for group in plan.groups.values()):
-            yield frozen_speed(tuple(other.number for other in rows if plan.shares(row, other)), states, peak)
+        group = plan.group_of(row)
+        if states and states.seconds and not (group and group.states):
+            yield frozen_speed(tuple(sorted(group.needs)) if group else (row.number,), states, peak)
+
+
+def own_states(experiment: Experiment, inputs: Inputs, device: torch.device) -> FrozenStates | None:
+    """The frozen states of a row that shares none, None where it has none."""
+    return share_states([need_of(experiment, inputs)], experiment, inputs, device=device, execution=Execution()) if frozen_blocks(experiment) else None
 
 
 def frozen_speed(rows: tuple[int, ...], states: FrozenStates, peak: float) -> FrozenSpeed:

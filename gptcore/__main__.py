@@ -9,10 +9,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from gptcore.device import DEVICES, name_device, pick_device
+from gptcore.device import DEVICES, check_precision, name_device, pick_device
 from gptcore.errors import UsageError, UserError
-from gptcore.execution import add_execution_flags, execution_from, set_threads
-from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
+from gptcore.execution import add_execution_flags, check_seeds, execution_from, set_threads
+from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
 from gptcore.model import GPT2_SIZES
@@ -39,14 +39,15 @@ def run(options: argparse.Namespace) -> None:
     experiment = experiment_from(options)
     device = pick_device(options.device)
     execution = execution_from(options)
-    if not 1 <= options.seeds <= LARGEST_INTEGER - experiment.seed:
-        raise UsageError(f"--seeds {options.seeds} is not possible: give a number of seeds, 1 or more")
+    check_precision(experiment.precision, device)
+    check_seeds(experiment.seed, options.seeds)
+    threads = set_threads(options.threads)
     if options.json:
         check_writable(options.json)
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
     inputs = gather_inputs(experiment, sources)
     seeds = range(experiment.seed, experiment.seed + options.seeds)
-    print(f"on {name_device(device)}, threads: {set_threads(options.threads)}", flush=True)
+    print(f"on {name_device(device)}, threads: {threads}", flush=True)
     results = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, report=print_event), strict=True))
     for seed, result in results.items():
         print_result(result, f"seed {seed}: " if len(results) > 1 else "")
@@ -108,7 +109,8 @@ def print_event(event: Event) -> None:
 
 def print_result(result: Result, start: str) -> None:
     """Training time and the three final accuracies, each line with the same start."""
-    print(f"{start}training took {result.train_seconds / 60:.2f} minutes")
+    shared = "its share of " if start else ""
+    print(f"{start}{shared}training took {result.train_seconds / 60:.2f} minutes")
     if result.frozen:
         print(f"{start}states of {result.frozen.blocks} frozen blocks: {result.frozen.place}, {result.frozen.bytes / 1e6:.0f} MB")
     for name, count in result.counts.items():

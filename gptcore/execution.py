@@ -9,9 +9,11 @@ import torch
 
 from gptcore.device import usable_cores
 from gptcore.errors import UsageError
+from gptcore.experiment import LARGEST_INTEGER
 from gptcore.state_cache import StateCache, default_folder
 
 GIB = 2**30
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ class Execution:
 def add_execution_flags(add: Callable[..., Any]) -> None:
     """Add the flags that `execution_from` and `set_threads` read."""
     add("--plain", action="store_true", help="send every batch through the whole network, for audits of the fast way")
-    add("--compile", action="store_true", help="compile what trains above a frozen part, with CUDA graphs on CUDA; for many steps on a GPU")
+    add(
+        "--compile",
+        action="store_true",
+        help="compile what trains above a frozen part where batches have one shape, with CUDA graphs on CUDA; compiling counts as training time",
+    )
     add("--memory-budget", type=float, metavar="GIB", help="memory for the states of the frozen part, else they go to disk (default: half of what is free)")
     add("--keep-states", type=float, metavar="GIB", help="keep the states of the frozen part on disk between runs, at most this much (see `bench cache`)")
     add("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
@@ -50,6 +56,12 @@ def execution_from(options: argparse.Namespace) -> Execution:
         memory_budget=None if options.memory_budget is None else int(options.memory_budget * GIB),
         cache=StateCache(default_folder(), int(options.keep_states * GIB)) if options.keep_states else None,
     )
+
+
+def check_seeds(first: int, n_seeds: int) -> None:
+    """Raise UsageError unless so many seeds, from the first one upwards, can be had."""
+    if not 1 <= n_seeds <= MOST_SEEDS or first + n_seeds - 1 > LARGEST_INTEGER:
+        raise UsageError(f"--seeds {n_seeds} from seed {first} on is not possible: give a number from 1 to {MOST_SEEDS}, and a seed that leaves room for them")
 
 
 def set_threads(asked: int | None, default: int | None = None) -> int:

@@ -4,12 +4,13 @@ Several experiments may share it: with a causal mask a short row's states stand 
 experiment reads the states of a deeper one's pass a few blocks earlier.
 """
 
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -21,13 +22,14 @@ from gptcore.dataset import SplitName
 from gptcore.device import synchronize
 from gptcore.experiment import digest_of
 from gptcore.model import GPT
-from gptcore.state_cache import StateCache
+from gptcore.state_cache import StateCache, default_folder
 
 Row = tuple[int, ...]
 Place = Literal["memory", "disk", "not kept"]
 
 # Enough tokens to keep a CPU's matrix products at their peak, few enough for their activations to stay near its caches.
 TOKENS_PER_PASS = 2048
+TOKENS_PER_PASS_ELSEWHERE = 16384  # an accelerator needs more to be busy
 DISK_RESERVE = 2**30
 
 
@@ -63,7 +65,7 @@ class Pass:
 class FrozenStates:
     """Hidden states for all that several experiments with the same frozen part need, computed in whole passes when one of them first asks.
 
-    room: "memory", "disk", or "not kept" where neither had room.  identity: digest of what the states depend on besides tokens and depth, for `cache`.
+    place: "memory", "disk", or "not kept" where neither had room.  identity: digest of what the states depend on besides tokens and depth, for `cache`.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class FrozenStates:
                 self.kept[need.depth][index] = max(self.kept[need.depth][index], len(row))
                 if number in need.in_training:
                     in_training.add(index)
-        self.passes = tuple(self._plan(in_training, causal=causal))
+        tokens_per_pass = TOKENS_PER_PASS if device.type == "cpu" else TOKENS_PER_PASS_ELSEWHERE
+        self.passes = tuple(self._plan(in_training, tokens_per_pass, causal=causal))
         self.pass_of = {index: number for number, one in enumerate(self.passes) for index in one.rows}
         self.seconds: dict[int, float] = {}  # by pass, as far as computed
         self.starts: dict[int, Tensor] = {}
@@ -92,11 +95,11 @@ class FrozenStates:
         self.bytes = n_tokens * width * torch.float32.itemsize
         self.hidden, self.place = allocate(n_tokens, width, memory_budget, device)
 
-    def _plan(self, in_training: set[int], *, causal: bool) -> Iterator[Pass]:
+    def _plan(self, in_training: set[int], tokens_per_pass: int, *, causal: bool) -> Iterator[Pass]:
         """No pass holds both what training reads and what only the final counts read: the clock must not pay for the latter."""
         for wanted in (in_training, set(range(len(self.rows))) - in_training):
             lengths = {index: len(self.rows[index]) for index in sorted(wanted)}
-            for group in plan_passes(lengths, causal=causal):
+            for group in plan_passes(lengths, tokens_per_pass, causal=causal):
                 yield Pass(tuple(group), tuple(depth for depth, kept in self.kept.items() if any(kept[index] for index in group)))
 
     def compute(self, number: int, model: GPT) -> None:
@@ -110,11 +113,12 @@ class FrozenStates:
                 self.hidden[slot] = states.to(self.hidden.device)
             self.seconds[number] = found.seconds
             return
-        synchronize(self.hidden.device)
+        device = model.token_embedding.weight.device
+        synchronize(device)
         started = time.perf_counter()
         for slot, states in zip(slots, self._forward(one, model), strict=True):
-            self.hidden[slot] = states[: slot.stop - slot.start]
-        synchronize(self.hidden.device)
+            self.hidden[slot] = states[: slot.stop - slot.start].to(self.hidden.device)
+        synchronize(device)
         self.seconds[number] = time.perf_counter() - started
         if self.cache:
             self.cache.save(key, torch.cat([self.hidden[slot] for slot in slots]), self.seconds[number])
@@ -123,7 +127,7 @@ class FrozenStates:
     def _forward(self, one: Pass, model: GPT) -> list[Tensor]:
         """States, (T, D) each, by depth and row."""
         tokens = pad_sequence([torch.tensor(self.rows[index]) for index in one.rows], batch_first=True)  # (B, T)
-        hidden = model.embed(tokens.to(self.hidden.device))  # (B, T, D)
+        hidden = model.embed(tokens.to(model.token_embedding.weight.device))  # (B, T, D)
         states: list[Tensor] = []
         for depth, block in enumerate(model.blocks[: one.depths[-1]], start=1):
             hidden = block(hidden)
@@ -144,9 +148,10 @@ class Features:
         self.indices = torch.tensor([states.index_of[row] for row in need.rows])
         self.lengths = torch.tensor([len(row) for row in need.rows])
         self.starts = states.starts[need.depth][self.indices]
-        self.longest = dict.fromkeys(self.indices.tolist(), 0)  # tokens needed of each whole row
-        for index, row in zip(self.indices.tolist(), need.rows, strict=True):
-            self.longest[index] = max(self.longest[index], len(row))
+        self.longest: dict[int, int] = {}  # tokens that training needs of each whole row; the final counts are outside the clock
+        for number in need.in_training:
+            index = int(self.indices[number])
+            self.longest[index] = max(self.longest.get(index, 0), len(need.rows[number]))
         self.read: set[int] = set()
         self.spent = self.charged = 0.0
 
@@ -161,7 +166,7 @@ class Features:
             self.read.add(number)
         hidden = self.states.hidden
         indices = self.starts[numbers][:, None] + torch.arange(int(self.lengths[numbers].max()))  # (B, T)
-        return hidden[indices.clamp(max=len(hidden) - 1).to(hidden.device)]
+        return hidden[indices.clamp(max=len(hidden) - 1).to(hidden.device)].to(model.token_embedding.weight.device)
 
     def share_of(self, one: Pass) -> float:
         """How much of a pass's arithmetic this experiment would need alone, a fraction."""
@@ -189,14 +194,14 @@ def block_flops(n_tokens: int, width: int) -> int:
     return 24 * width**2 * n_tokens + 2 * width * n_tokens * (n_tokens + 1)
 
 
-def plan_passes(lengths: Mapping[int, int], *, causal: bool) -> Iterator[list[int]]:
-    """Rows, by index and length, in groups of similar length and about TOKENS_PER_PASS tokens, so that little is filled up.
+def plan_passes(lengths: Mapping[int, int], tokens_per_pass: int, *, causal: bool) -> Iterator[list[int]]:
+    """Rows, by index and length, in groups of similar length and about so many tokens, so that little is filled up.
 
     Without a causal mask every token sees what a row is filled up with, so there only rows of one length share a pass.
     """
     group: list[int] = []
     for index, length in sorted(lengths.items(), key=lambda item: item[1]):
-        is_full = (len(group) + 1) * length > TOKENS_PER_PASS
+        is_full = (len(group) + 1) * length > tokens_per_pass
         if group and (is_full or (not causal and length != lengths[group[0]])):
             yield group
             group = []
@@ -212,9 +217,16 @@ def allocate(n_tokens: int, width: int, budget: int, device: torch.device) -> tu
     """
     size = n_tokens * width * torch.float32.itemsize
     if size <= budget:
-        return torch.zeros(n_tokens, width, device=device), "memory"
-    folder = Path(tempfile.gettempdir())
-    if device.type != "cpu" or shutil.disk_usage(folder).free - size < DISK_RESERVE:
+        with suppress(RuntimeError):  # others may have taken the memory meanwhile
+            return torch.zeros(n_tokens, width, device=device), "memory"
+    try:
+        folder = default_folder()  # a folder for temporary files may itself be in memory
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free - size < DISK_RESERVE:
+            raise OSError
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later must not end the process
+            return torch.from_file(file.name, shared=True, size=n_tokens * width).view(n_tokens, width), "disk"
+    except OSError:
         return torch.empty(0, width), "not kept"
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        return torch.from_file(file.name, shared=True, size=n_tokens * width).view(n_tokens, width), "disk"

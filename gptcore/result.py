@@ -60,7 +60,8 @@ class Result:
     """Figures and cost of one fine-tuning.
 
     train_seconds: what training with its evaluations costs alone and from cold, the frozen passes it read included, whoever paid for them; not the final
-    counts.  real_seconds: what it took this time.  frozen: None where nothing is frozen, or every batch went through the whole network.
+    counts.  real_seconds: what it took this time.  Seeds that trained side by side share both evenly.
+    frozen: None where nothing is frozen, or every batch went through the whole network.
     """
 
     history: tuple[Evaluation, ...]

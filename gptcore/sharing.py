@@ -1,12 +1,13 @@
 """Which experiments share a frozen part, and its states for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import torch
 
 from gptcore.assets import sha256_of
-from gptcore.batches import encode_dataset
+from gptcore.batches import EncodedSplit, encode_dataset
+from gptcore.dataset import SplitName
 from gptcore.device import free_memory, name_device
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment, digest_of
@@ -17,7 +18,11 @@ from gptcore.inputs import Inputs
 
 def need_of(experiment: Experiment, inputs: Inputs) -> Need:
     """What an experiment reads of its frozen part.  Raises UsageError for texts it cannot use."""
-    splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True)
+    return need_in(encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True), experiment)
+
+
+def need_in(splits: Mapping[SplitName, EncodedSplit], experiment: Experiment) -> Need:
+    """The same of splits that are encoded already, with `needed_only`."""
     return Need.of(splits, frozen_blocks(experiment), experiment.eval_iter * experiment.batch_size)
 
 

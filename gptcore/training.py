@@ -24,7 +24,7 @@ from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learne
 from gptcore.model import GPT
 from gptcore.result import Count, EpochAccuracy, Evaluation, Event, FrozenPart, Result
 from gptcore.schedule import EpochEvaluation, LossEvaluation, Schedule, SideBySide, TrainStep, draw_schedule
-from gptcore.sharing import need_of, share_states
+from gptcore.sharing import need_in, need_of, share_states
 from gptcore.weights import pretrained_gpt, random_gpt
 
 Report = Callable[[Event], None]
@@ -88,7 +88,7 @@ def finetune_together(
     splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
     models = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
-    features = Features(states, need_of(experiment, inputs)) if depth and states and states.place != "not kept" else None
+    features = Features(states, need_in(splits, experiment)) if depth and states and states.place != "not kept" else None
     learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
     synchronize(device)
     started = time.perf_counter()
@@ -113,12 +113,14 @@ def finetune_together(
 def seeds_at_once(experiment: Experiment, execution: Execution, device: torch.device) -> int:
     """How many seeds train side by side: several where that is possible and faster, else one.
 
-    Impossible where the embeddings train, and where a row's states would depend on how far others fill it up.
+    Impossible where the embeddings train, and where a row's states would depend on how far others fill it up; not tried elsewhere than on a CPU where
+    nothing is frozen, since the activations of a whole network are many.
     """
     sees_filling = experiment.no_padding and (experiment.disable_causal_mask or experiment.average_embeddings)
     possible = experiment.trainable_layers != "all" and not sees_filling and not execution.plain
     # A step of a small network is mostly overhead, which seeds side by side share; a large one keeps a CPU busy by itself.
-    faster = device.type != "cpu" or experiment.model_size.width <= WIDTH_THAT_FILLS_A_CPU
+    is_narrow = experiment.model_size.width <= WIDTH_THAT_FILLS_A_CPU
+    faster = is_narrow if device.type == "cpu" else frozen_blocks(experiment) > 0
     return SEEDS_AT_ONCE if possible and faster else 1
 
 
@@ -130,6 +132,11 @@ def check_inputs(experiment: Experiment, inputs: Inputs) -> None:
     known, needed = experiment.model_size.vocabulary_size, inputs.tokenizer.vocabulary_size
     if needed > known:
         raise UsageError(f"the tokenizer has {needed} tokens and {experiment.model_size.name} knows {known}: use the tokenizer it was trained with")
+
+
+def has_one_shape(experiment: Experiment) -> bool:
+    """Whether all batches are alike and each updates the weights, so that compiled steps, and graphs of them, can be used again."""
+    return not experiment.no_padding and experiment.trainable_token_pos != "flexible" and experiment.accumulation_steps == 1
 
 
 def build_classifiers(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device) -> Iterator[GPT]:
@@ -152,7 +159,7 @@ def make_learner(models: Iterator[GPT], experiment: Experiment, execution: Execu
         return stacked_learner(chain((first, second), models), experiment, depth, features)
     if execution.plain:
         return plain_learner(first, experiment)
-    return fast_learner(first, experiment, depth, features, compiled=execution.compiled)
+    return fast_learner(first, experiment, depth, features, compiled=execution.compiled and has_one_shape(experiment))
 
 
 def train(

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 
 from bench.judge import Judgement, RowVerdict, Verdict, expected_accuracies
-from bench.results import Results
+from bench.results import Results, RowResult
 from bench.rows import find_row
 from gptcore.dataset import SPLITS
 
@@ -26,10 +26,10 @@ def row_cells(verdict: RowVerdict) -> dict[str, str]:
     """The cells of one row by column; a dash where there is nothing to say."""
     row = find_row(verdict.row)
     cells = dict.fromkeys(COLUMNS, "-") | {"row": str(row.number), "what it changes": row.name, "verdict": verdict_text(verdict)}
-    figures = verdict.result.figures if verdict.result else None
-    if figures is None:
+    if verdict.result is None or verdict.result.figures is None:
         return cells
-    cells |= {"seconds": f"{figures.train_seconds:.2f}", "this run": f"{figures.real_seconds:.2f}"}
+    figures = verdict.result.figures
+    cells |= {"seconds": f"{figures.train_seconds:.2f}", "this run": f"{total_seconds(verdict.result):.2f}"}
     if verdict.published_seconds:
         cells["x published"] = f"{verdict.published_seconds / figures.train_seconds:.2f}"
     found = {split: figures.counts[split].accuracy for split in SPLITS}
@@ -39,6 +39,11 @@ def row_cells(verdict: RowVerdict) -> dict[str, str]:
         cells["expected %"] = " / ".join(f"{100 * expected[split]:.1f}" for split in SPLITS)
         cells["difference"] = " / ".join(f"{100 * (found[split] - expected[split]):+.1f}" for split in SPLITS)
     return cells
+
+
+def total_seconds(result: RowResult) -> float:
+    """What all seeds of a row took this time."""
+    return sum(figures.real_seconds for figures in (result.figures, *result.others.values()) if figures)
 
 
 def verdict_text(verdict: RowVerdict) -> str:

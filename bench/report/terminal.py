@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.judge import RowVerdict, Verdict
-from bench.report.table import closing_line, explanations, seed_lines, table_cells
+from bench.report.table import closing_line, explanations, seed_lines, table_cells, total_seconds
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
 from bench.tiers import Tier
@@ -41,7 +41,7 @@ def print_progress(console: Console, result: RowResult, position: int, n_rows: i
         said = f"failed: {(result.error or '').splitlines()[0]}"
     else:
         accuracies = ", ".join(f"{split} {result.figures.counts[split].accuracy:.1%}" for split in SPLITS)
-        said = f"{accuracies}, {result.figures.real_seconds:.2f} s{frozen_part(result.figures)}"
+        said = f"{accuracies}, {total_seconds(result):.2f} s{frozen_part(result.figures)}"
     console.print(f"[{position}/{n_rows}] row {result.row} ({result.name}): {said}", markup=False, soft_wrap=True)
 
 

@@ -124,6 +124,7 @@ def run_info():
         usual = {
             "tier": "smoke",
             "precision": "fp32",
+            "plain": False,
             "timing_only": False,
             "rows": (1,),
             "chosen": (),

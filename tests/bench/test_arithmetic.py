@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.arithmetic import Pass, needed_flops
+from bench.arithmetic import TextCost, needed_flops
 from bench.rows import ROWS
 from gptcore.batches import EncodedSplit
 from gptcore.experiment import Experiment
@@ -47,7 +47,7 @@ def classifier(experiment):
     """A GPT ready to train, but for the LayerNorm on frozen states: torch takes a longer way to its gradient than the answer needs."""
     model = GPT(TINY, causal=not experiment.disable_causal_mask)
     make_classifier(model, experiment)
-    depth = Pass(experiment, backward=True).frozen_depth
+    depth = TextCost(experiment, backward=True).frozen_depth
     if experiment.trainable_layers != "all" and depth < TINY.n_layer:
         model.blocks[depth].attention_norm.requires_grad_(False)
     return model
@@ -73,7 +73,7 @@ def test_whole_block(causal, tokens):
     forward = counted(lambda: block(hidden_states(tokens)))
     step = counted(lambda: block(hidden_states(tokens, requires_grad=True)).sum().backward())
     for found, backward in ((forward, False), (step, True)):
-        expected = Pass(experiment, backward=backward).block_everywhere(tokens, on_frozen=False)
+        expected = TextCost(experiment, backward=backward).block_everywhere(tokens, on_frozen=False)
         assert found == N_TEXTS * (expected + causal * unseen(tokens, backward=backward))
 
 
@@ -85,7 +85,7 @@ def test_one_position(on_frozen):
     forward = counted(lambda: block_at(position, hidden_states(), block))
     step = counted(lambda: block_at(position, hidden_states(requires_grad=not on_frozen), block).sum().backward())
     for found, backward in ((forward, False), (step, True)):
-        assert found == N_TEXTS * Pass(tiny_experiment(), backward=backward).block_at_one_position(T, on_frozen=on_frozen)
+        assert found == N_TEXTS * TextCost(tiny_experiment(), backward=backward).block_at_one_position(T, on_frozen=on_frozen)
 
 
 @pytest.mark.parametrize("on_frozen", [True, False], ids=["on frozen states", "on trainable states"])
@@ -94,7 +94,7 @@ def test_adapter(on_frozen):
     forward = counted(lambda: layer(hidden_states()))
     step = counted(lambda: layer(hidden_states(requires_grad=not on_frozen)).sum().backward())
     for found, backward in ((forward, False), (step, True)):
-        assert found == N_TEXTS * T * Pass(tiny_experiment("lora"), backward=backward).linear(12, 48, on_frozen=on_frozen)
+        assert found == N_TEXTS * T * TextCost(tiny_experiment("lora"), backward=backward).linear(12, 48, on_frozen=on_frozen)
 
 
 @pytest.mark.parametrize("settings", [{}, POOLED, NO_MASK], ids=str)
@@ -102,13 +102,13 @@ def test_adapter(on_frozen):
 def test_step_and_evaluation_of_each_way_to_train(way, settings):
     experiment = tiny_experiment(way, **settings)
     model = classifier(experiment)
-    depth = Pass(experiment, backward=True).frozen_depth
+    depth = TextCost(experiment, backward=True).frozen_depth
     hidden = model.embed(torch.zeros(N_TEXTS, T, dtype=torch.int64)) if way == "all" else hidden_states()
     forward = counted(lambda: logits_of(model, experiment, hidden, depth))
     step = counted(lambda: logits_of(model, experiment, hidden, depth).sum().backward())
     n_whole = max(TINY.n_layer - depth - (not experiment.average_embeddings), 0)
     for found, backward in ((forward, False), (step, True)):
-        one = Pass(experiment, backward=backward)
+        one = TextCost(experiment, backward=backward)
         above_diagonal = 0 if experiment.disable_causal_mask else n_whole * unseen(T, backward=backward)
         assert found == N_TEXTS * (one.trainable_part(T) + above_diagonal) + one.merging()
 
@@ -117,7 +117,7 @@ def test_step_and_evaluation_of_each_way_to_train(way, settings):
 @pytest.mark.parametrize("way", ["last_layer", "last_block", "last_two_blocks"])
 def test_frozen_part(way, settings):
     experiment = tiny_experiment(way, **settings)
-    one = Pass(experiment, backward=False)
+    one = TextCost(experiment, backward=False)
     model = classifier(experiment)
 
     def compute():
@@ -157,7 +157,7 @@ def splits_of(train, validation, distinct=True):
 
 def test_whole_training_counted_pass_by_pass():
     experiment = tiny_experiment("lora", batch_size=2, num_epochs=3, eval_freq=3, eval_iter=2)
-    forward, step = (Pass(experiment, backward=backward) for backward in (False, True))
+    forward, step = (TextCost(experiment, backward=backward) for backward in (False, True))
     evaluation = 8 * forward.trainable_part(5) + 4 * forward.merging()  # two batches of two, of both splits
     steps = 9 * (2 * step.trainable_part(5) + step.merging())  # three an epoch: the seventh text is dropped
     assert needed_flops(experiment, splits_of([5] * 7, [5] * 9)) == steps + (3 + 3) * evaluation  # at steps 0, 3, 6 and after each epoch
@@ -165,14 +165,14 @@ def test_whole_training_counted_pass_by_pass():
 
 def test_short_splits_are_evaluated_whole():
     experiment = tiny_experiment("lora", batch_size=2, num_epochs=1, eval_freq=50, eval_iter=5)
-    forward, step = (Pass(experiment, backward=backward) for backward in (False, True))
+    forward, step = (TextCost(experiment, backward=backward) for backward in (False, True))
     evaluation = 2 * forward.trainable_part(5) + 3 * forward.trainable_part(4) + 3 * forward.merging()  # one batch of train, two of validation
     assert needed_flops(experiment, splits_of([5] * 3, [4] * 3)) == 2 * step.trainable_part(5) + step.merging() + 2 * evaluation
 
 
 def test_batches_of_different_lengths_count_as_their_mean():
     experiment = tiny_experiment(batch_size=2, num_epochs=1, eval_iter=1)
-    forward, step = (Pass(experiment, backward=backward) for backward in (False, True))
+    forward, step = (TextCost(experiment, backward=backward) for backward in (False, True))
     lengths, validation = [2, 3, 7], [4, 4, 9]
     expected = sum(map(forward.frozen_part, [*lengths, 4, 4]))
     expected += 2 / 3 * sum(map(step.trainable_part, lengths))
@@ -183,7 +183,7 @@ def test_batches_of_different_lengths_count_as_their_mean():
 def test_a_distinct_row_passes_the_frozen_blocks_once():
     experiment = tiny_experiment(batch_size=2, num_epochs=1, eval_iter=1)
     apart, shared = (needed_flops(experiment, splits_of([5, 5, 6], [5, 5, 8], distinct=distinct)) for distinct in (True, False))
-    assert apart - shared == pytest.approx(3 * Pass(experiment, backward=False).frozen_part(5))
+    assert apart - shared == pytest.approx(3 * TextCost(experiment, backward=False).frozen_part(5))
 
 
 ENCODED = splits_of([12] * 40, [12] * 10)

@@ -241,3 +241,22 @@ def test_full_durations_are_judged_both_ways_against_a_recording(run_info, row_r
     (judged,) = judge(Results(info, {1: row_result(figures=figures(seconds=seconds))}), recorded)
     (duration,) = (judgement for judgement in judged.judgements if judgement.metric == "duration" and judgement.against == "baseline")
     assert duration.verdict is verdict
+
+
+def test_only_the_published_work_is_measured_by_the_published_minutes(against_published):
+    assert against_published().published_seconds == pytest.approx(0.28 * 60)
+    assert against_published(digests=against_published.digests | {"weights": "own"}).published_seconds is not None
+    assert against_published(digests=against_published.digests | {"data": "fewer texts"}).published_seconds is None
+
+
+def test_a_plain_run_is_not_judged_on_time(against_baseline, run_info, row_result, figures, expectations):
+    recorded = with_baselines(expectations, Results(run_info(), {1: row_result()}))
+    (judged,) = judge(Results(run_info(plain=True), {1: row_result(figures=figures(seconds=9999.0))}), recorded)
+    assert judged.holds
+    assert {judgement.metric: judgement.verdict for judgement in judged.judgements}["duration"] is Verdict.NOT_COMPARABLE
+
+
+def test_a_row_whose_further_seeds_failed_is_an_error_with_figures(run_info, row_result, expectations):
+    (judged,) = judge(Results(run_info(), {1: row_result(error="seed 9 diverged")}), expectations)
+    assert (judged.verdict, judged.holds) == (Verdict.ERROR, False)
+    assert judged.result.figures

@@ -53,7 +53,7 @@ def test_the_shorter_duration_of_two_is_recorded(run_info, row_result, figures):
 
 
 def test_a_plain_run_is_refused(tmp_path, clean_tree, toy_request, expected_file, quiet):
-    with pytest.raises(ExpectationError, match="record without it"):
+    with pytest.raises(ExpectationError, match="record without them"):
         record(toy_request(execution=Execution(plain=True)), expected_file, tmp_path / "runs", quiet)
 
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+import bench.run
 from bench.expectations import load_expectations, with_baselines
 from bench.judge import Verdict, judge
 from bench.results import ResultsError, read_results
-from bench.run import checked, finish, make_plan, run_row, run_rows, start_run
-from gptcore.errors import AssetError, UsageError
+from bench.run import checked, finish, plan_of, run_row, run_rows, start_run
+from gptcore.errors import AssetError, TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
 
@@ -44,7 +45,7 @@ def test_rows_are_written_one_by_one(toy_request, tmp_path):
 
 def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
     folder = start_run(toy_request(seed=7), tmp_path / "run")
-    ours, usual = (run_row(request.rows[0], request, folder, make_plan(request)) for request in (toy_request(seed=7), toy_request()))
+    ours, usual = (run_row(request.rows[0], request, folder, plan_of(request)) for request in (toy_request(seed=7), toy_request()))
     assert (ours.seed, usual.seed) == (7, 123)
     assert ours.digests["settings"] != usual.digests["settings"]
     assert ours.figures.history != usual.figures.history
@@ -126,3 +127,34 @@ def test_finishing_an_incomplete_run_reports_the_missing_row(toy_request, tmp_pa
     next(run_rows(request, folder))
     finish(folder, expectations)
     assert "| 2 | first token | - |" in (folder / "table.md").read_text()
+
+
+def test_a_seed_that_fails_leaves_the_first_one_its_figures(toy_request, tmp_path, monkeypatch):
+    def diverge(*arguments, **keywords):
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr(bench.run, "finetune_seeds", diverge)
+    request = toy_request(n_seeds=3)
+    (result,) = run_rows(request, start_run(request, tmp_path / "run"))
+    assert (result.error, result.others) == ("the loss is nan", {})
+    assert result.figures
+
+
+def test_seeds_beyond_the_largest_are_refused(toy_request):
+    with pytest.raises(UsageError, match="--seeds 2 from seed 9223372036854775807 on is not possible"):
+        checked(toy_request(seed=2**63 - 1, n_seeds=2))
+    checked(toy_request(seed=2**63 - 1))
+
+
+def test_a_timing_run_takes_no_weights_from_the_environment(toy_request, monkeypatch, tmp_path):
+    monkeypatch.setenv("GPTCORE_WEIGHTS_DIR", str(tmp_path))
+    assert "--weights-dir" not in checked(toy_request(timing_only=True)).command
+    assert "--weights-dir" in checked(toy_request()).command
+
+
+def test_a_plain_run_leaves_no_replacement(toy_request, tmp_path, expectations):
+    request = toy_request(execution=Execution(plain=True))
+    folder = start_run(request, tmp_path / "run")
+    list(run_rows(request, folder))
+    finish(folder, expectations)
+    assert not (folder / "expected_results.json").exists()

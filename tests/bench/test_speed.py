@@ -41,7 +41,12 @@ def test_a_row_keeps_what_it_changes_and_the_length_of_the_whole_data(workload):
 
 def test_every_row_is_timed_plain_and_fast_and_its_frozen_part_once(toys, workload, monkeypatch):
     ran = []
-    monkeypatch.setattr(bench.speed, "finetune", lambda *given, execution=None, **named: (ran.append(bool(execution)), finetune(*given, **named))[1])
+
+    def observed(*given, execution=Execution(), **named):
+        ran.append(execution.plain)
+        return finetune(*given, execution=execution, **named)
+
+    monkeypatch.setattr(bench.speed, "finetune", observed)
     measured = list(measure_rows([toys[index] for index in (0, 1, 4)], workload, CPU, peak=1e9))
     assert [one.row.number if isinstance(one, RowSpeed) else one.rows for one in measured] == [1, 2, (1, 2), 5]
     assert ran == [True, False] * 3

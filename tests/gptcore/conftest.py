@@ -86,7 +86,8 @@ def one_thread():
 def no_files_of_this_machine(monkeypatch, tmp_path):
     """No test reads or fills a cache of the person who runs it."""
     monkeypatch.setenv("GPTCORE_ASSETS", str(tmp_path / "assets"))
-    for name in ("GPTCORE_STATE_CACHE", "GPTCORE_WEIGHTS_DIR", "TIKTOKEN_CACHE_DIR"):
+    monkeypatch.setenv("GPTCORE_STATE_CACHE", str(tmp_path / "states"))
+    for name in ("GPTCORE_WEIGHTS_DIR", "TIKTOKEN_CACHE_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gptcore.features
-from gptcore.features import Features, FrozenStates, Need, allocate, block_flops, plan_passes, whole_rows
+from gptcore.features import TOKENS_PER_PASS, Features, FrozenStates, Need, allocate, block_flops, plan_passes, whole_rows
 from gptcore.model import GPT
 from gptcore.state_cache import StateCache
 
@@ -119,8 +119,8 @@ def ticking(monkeypatch):
 def test_alone_an_experiment_is_charged_what_it_spends(model, ticking):
     need = Need(2, ROWS, IN_TRAINING)
     features = Features(frozen_states(model, need), need)
-    features.of(torch.tensor([0, 1, 2, 3, 4]), model)
-    assert features.charged == pytest.approx(features.spent) == 2 * 4  # (1, 2) stands in (1, 2, 3)
+    features.of(torch.tensor(sorted(IN_TRAINING)), model)
+    assert features.charged == pytest.approx(features.spent) == 2 * 3  # (1, 2) stands in (1, 2, 3)
 
 
 def test_an_experiment_is_charged_for_passes_that_another_paid_for(model, ticking):
@@ -160,11 +160,11 @@ def test_with_a_mask_every_row_is_found_in_one_that_begins_with_it_and_in_no_row
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=30), st.booleans())
 def test_passes_hold_every_row_once_and_not_too_many_tokens(lengths, causal):
-    passes = list(plan_passes(dict(enumerate(lengths)), causal=causal))
+    passes = list(plan_passes(dict(enumerate(lengths)), TOKENS_PER_PASS, causal=causal))
     assert sorted(number for numbers in passes for number in numbers) == list(range(len(lengths)))
     for numbers in passes:
         longest = max(lengths[number] for number in numbers)
-        assert len(numbers) == 1 or len(numbers) * longest <= gptcore.features.TOKENS_PER_PASS
+        assert len(numbers) == 1 or len(numbers) * longest <= TOKENS_PER_PASS
         assert causal or len({lengths[number] for number in numbers}) == 1
 
 
@@ -180,3 +180,31 @@ def test_the_cache_spares_the_pass_and_not_the_charge(model, tmp_path, ticking, 
     assert (again.charged, again.spent) == (first.charged, 0)
     with pytest.raises(TypeError):  # other weights are not found, and nothing computes
         Features(frozen_states(model, need, **cached | {"identity": "other weights"}), need).of(numbers, model)
+
+
+def test_final_counts_are_not_charged_where_another_reads_their_texts_in_training(model, ticking):
+    """One trains on both rows, the other only on the first."""
+    both, one = Need(2, ((1, 2, 3), (4, 5, 6)), frozenset((0, 1))), Need(2, ((1, 2, 3), (4, 5, 6)), frozenset((0,)))
+    states = frozen_states(model, both, one)
+    Features(states, both).of(torch.tensor([0, 1]), model)
+    features = Features(states, one)
+    features.of(torch.tensor([0]), model)
+    assert features.charged == pytest.approx(2)
+
+
+def test_where_the_memory_is_taken_the_states_go_to_disk(monkeypatch, tmp_path):
+    monkeypatch.setenv("GPTCORE_STATE_CACHE", str(tmp_path / "cache"))
+
+    def taken(*shape, **keywords):
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(torch, "zeros", taken)
+    room, place = allocate(10, 4, 2**20, CPU)
+    assert (place, room.shape, room.abs().sum().item()) == ("disk", (10, 4), 0)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_where_no_file_can_be_made_nothing_is_kept(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("GPTCORE_STATE_CACHE", str(tmp_path / "file"))
+    assert allocate(10, 4, 0, CPU)[1] == "not kept"

@@ -115,7 +115,7 @@ def test_the_limit_shortens_training(small_world, tmp_path):
         (["--weights_dir", "nowhere"], "nowhere holds no weights"),
         (["--json", "missing/figures.json"], "--json missing/figures.json cannot be written"),
         (["--json", "."], "--json . cannot be written"),
-        (["--seeds", "0"], "--seeds 0 is not possible"),
+        (["--seeds", "0"], "--seeds 0 from seed 123 on is not possible"),
         (["--threads", "0"], "--threads 0 is not possible"),
         (["--precision", "tf32"], "--precision tf32 needs a CUDA device"),
         (["--plain", "--compile"], "leave one of the two out"),

@@ -11,7 +11,7 @@ from bench.options import add_expected, add_out, add_request, request_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, make_plan, run_row, start_run
+from bench.run import Request, finish, plan_of, run_row, start_run
 from gptcore.errors import UserError
 
 
@@ -23,7 +23,7 @@ class Suite:
         self.folder = folder
         self.expectations = expectations
         self.finished = 0
-        self.plan = make_plan(request)
+        self.plan = plan_of(request)
 
     def run(self, row: Row) -> RowResult:
         return run_row(row, self.request, self.folder, self.plan)
