@@ -25,6 +25,7 @@ from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
 from gptcore.result import Result
+from gptcore.sharing import own_states
 from gptcore.training import Report, finetune, finetune_seeds
 
 
@@ -145,11 +146,11 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         digests = component_digests(experiment, inputs)
-        states = plan.states_for(row)
+        states = plan.states_for(row) or own_states(experiment, inputs, device=request.device, execution=request.execution)
         figures = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
-        seeds = range(experiment.seed + 1, experiment.seed + request.n_seeds)
-        further = finetune_seeds(experiment, inputs, seeds, device=request.device, execution=request.execution, states=states)
-        others = dict(zip(seeds, further, strict=True))
+        if seeds := range(experiment.seed + 1, experiment.seed + request.n_seeds):
+            further = finetune_seeds(experiment, inputs, seeds, device=request.device, execution=request.execution, states=states)
+            others = dict(zip(seeds, further, strict=True))
     except UserError as problem:
         error = str(problem)
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row

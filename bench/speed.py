@@ -24,9 +24,8 @@ from gptcore.execution import Execution
 from gptcore.experiment import LONGEST_TRAINING_EXAMPLE, Experiment
 from gptcore.features import FrozenStates, block_flops
 from gptcore.files import write_text_atomically
-from gptcore.freezing import frozen_blocks
 from gptcore.inputs import Inputs, Sources, gather_inputs
-from gptcore.sharing import need_of, share_states
+from gptcore.sharing import own_states
 from gptcore.training import finetune
 
 HEADER = ("row", "what it changes", "plain s", "fast s", "ratio", "this run s", "share of peak")
@@ -137,7 +136,7 @@ def measure_rows(rows: Sequence[Row], workload: Workload, device: torch.device, 
     plan = make_plan({row.number: workload.experiment_of(row) for row in rows}, lambda experiment: inputs, device, Execution())
     for row in rows:
         experiment = workload.experiment_of(row)
-        states = plan.states_for(row) or own_states(experiment, inputs, device)
+        states = plan.states_for(row) or own_states(experiment, inputs, device=device, execution=Execution())
         plain = finetune(experiment, inputs, device=device, execution=Execution(plain=True))
         fast = finetune(experiment, inputs, device=device, states=states)
         flops = needed_flops(experiment, encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=True))
@@ -146,11 +145,6 @@ def measure_rows(rows: Sequence[Row], workload: Workload, device: torch.device, 
         group = plan.group_of(row)
         if states and states.seconds and not (group and group.states):
             yield frozen_speed(tuple(sorted(group.needs)) if group else (row.number,), states, peak)
-
-
-def own_states(experiment: Experiment, inputs: Inputs, device: torch.device) -> FrozenStates | None:
-    """The frozen states of a row that shares none, None where it has none."""
-    return share_states([need_of(experiment, inputs)], experiment, inputs, device=device, execution=Execution()) if frozen_blocks(experiment) else None
 
 
 def frozen_speed(rows: tuple[int, ...], states: FrozenStates, peak: float) -> FrozenSpeed:

@@ -26,6 +26,13 @@ def need_in(splits: Mapping[SplitName, EncodedSplit], experiment: Experiment) ->
     return Need.of(splits, frozen_blocks(experiment), experiment.eval_iter * experiment.batch_size)
 
 
+def own_states(experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution) -> FrozenStates | None:
+    """Frozen states of one experiment, for all its seeds; None where nothing is frozen, or all goes through the whole network."""
+    if execution.plain or not frozen_blocks(experiment):
+        return None
+    return share_states([need_of(experiment, inputs)], experiment, inputs, device=device, execution=execution)
+
+
 def share_states(needs: Sequence[Need], experiment: Experiment, inputs: Inputs, *, device: torch.device, execution: Execution) -> FrozenStates:
     """Frozen states for the needs of experiments with one `frozen_identity`, of which `experiment` is any; nothing is computed yet."""
     return FrozenStates(

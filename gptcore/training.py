@@ -24,7 +24,7 @@ from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learne
 from gptcore.model import GPT
 from gptcore.result import Count, EpochAccuracy, Evaluation, Event, FrozenPart, Result
 from gptcore.schedule import EpochEvaluation, LossEvaluation, Schedule, SideBySide, TrainStep, draw_schedule
-from gptcore.sharing import need_in, need_of, share_states
+from gptcore.sharing import need_in, own_states
 from gptcore.weights import pretrained_gpt, random_gpt
 
 Report = Callable[[Event], None]
@@ -70,8 +70,8 @@ def finetune_seeds(
     """
     check_inputs(experiment, inputs)
     check_precision(experiment.precision, device)
-    if states is None and not execution.plain and frozen_blocks(experiment):
-        states = share_states([need_of(experiment, inputs)], experiment, inputs, device=device, execution=execution)
+    if states is None:
+        states = own_states(experiment, inputs, device=device, execution=execution)
     at_once = seeds_at_once(experiment, execution, device)
     results: list[Result] = []
     for start in range(0, len(seeds), at_once):
