@@ -62,9 +62,12 @@ class Attention(nn.Module):
         return output
 
     def project(self, hidden: Tensor) -> Sequence[Tensor]:
-        """hidden: (B, T, D).  Returns query, key and value, (B, T, D) each, from one matrix product unless adapters keep them apart."""
+        """hidden: (B, T, D).  Returns query, key and value, (B, T, D) each, from one matrix product where they are frozen and have no adapters.
+
+        Where they train, joining them and parting their gradients again costs more than it spares.
+        """
         linears = (self.query, self.key, self.value)
-        if not all(isinstance(linear, nn.Linear) for linear in linears):
+        if any(not isinstance(linear, nn.Linear) or linear.weight.requires_grad for linear in linears):
             return [linear(hidden) for linear in linears]
         weight, bias = (torch.cat([getattr(linear, name) for linear in linears]) for name in ("weight", "bias"))  # (3D, D), (3D,)
         return F.linear(hidden, weight, bias).chunk(3, dim=-1)

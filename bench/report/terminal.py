@@ -26,7 +26,7 @@ STYLES = {
     Verdict.ERROR: "bold red",
 }
 NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "seconds", "this run", "x published"))
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 160
 
 
 def make_console() -> Console:
