@@ -24,7 +24,7 @@ from gptcore.execution import set_threads
 from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
 
-SPEED_ROWS = "1-5,11,14-16,18"
+SPEED_ROWS = "1-5,11,16"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
