@@ -28,11 +28,11 @@ from gptcore.sharing import need_in, own_states
 from gptcore.weights import pretrained_gpt, random_gpt
 
 Report = Callable[[Event], None]
-# Measured on two cores: see the README's section on seeds.
-SEEDS_AT_ONCE = 20
-WIDTH_THAT_FILLS_A_CPU = 256
-
 Splits = Mapping[SplitName, EncodedSplit]
+
+
+SEEDS_AT_ONCE = 20
+WIDTH_THAT_FILLS_A_CPU = 256  # on two cores side by side was faster at the smoke tier's widths and slower at 768; the border between is a guess
 
 
 def finetune(
