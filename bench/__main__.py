@@ -9,8 +9,9 @@ from rich.console import Console
 
 from bench.cache import clear_cache, print_cache
 from bench.expectations import load_expectations
-from bench.judge import RowVerdict, judge
-from bench.options import add_expected, add_out, add_request, add_tier, request_from
+from bench.invariants import check_invariants
+from bench.judge import holds, judge
+from bench.options import add_expected, add_out, add_request, add_strictness, add_tier, request_from
 from bench.record import record
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
@@ -18,6 +19,7 @@ from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
 from bench.speed import time_rows
 from bench.tiers import TIERS
+from bench.verdict import RowVerdict
 from gptcore.device import DEVICES, pick_device
 from gptcore.errors import UserError
 from gptcore.execution import set_threads
@@ -57,8 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(running.add_argument)
     checking = commands.add_parser("check", help="judge a results folder without running anything", allow_abbrev=False)
     checking.add_argument("results", type=Path)
-    recording = commands.add_parser("record", help="run rows twice and record them as the new baselines", allow_abbrev=False)
+    recording = commands.add_parser("record", help="run rows twice, with other seeds and under other rounding, as the new baselines", allow_abbrev=False)
     add_request(recording.add_argument)
+    recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
     add_out(recording.add_argument)
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=Path)
@@ -74,6 +77,8 @@ def make_parser() -> argparse.ArgumentParser:
     caching.add_argument("action", choices=("list", "clear"))
     for command in (running, checking, recording, showing):
         add_expected(command.add_argument)
+    for command in (running, checking, showing):
+        add_strictness(command.add_argument)
     return parser
 
 
@@ -93,26 +98,29 @@ def run(options: argparse.Namespace) -> int:
     terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}", markup=False, soft_wrap=True)
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))
-    return report(terminal, finish(folder, expectations))
+    check_invariants(request, folder)
+    return report(terminal, finish(folder, expectations, options.strictness))
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(make_console(), (results, judge(results, load_expectations(options.expected))))
+    return report(make_console(), (results, judge(results, load_expectations(options.expected), options.strictness)))
 
 
 def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:
     """Print results with their verdicts.  Returns the exit code they deserve."""
     results, verdicts = judged
     print_report(terminal, results, verdicts)
-    return 0 if all(verdict.holds for verdict in verdicts) else 1
+    return 0 if holds(results, verdicts) else 1
 
 
 def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
-    request = request_from(options)
-    record(request, options.expected, options.out or default_folder(f"record-{request.tier.name}"), make_console())
+    tier = TIERS[options.tier]
+    request = request_from(options, tier.recorded_seeds)
+    repeats = tier.records_repeats if options.repeats is None else options.repeats
+    record(request, options.expected, options.out or default_folder(f"record-{tier.name}"), make_console(), repeats=repeats)
     return 0
 
 

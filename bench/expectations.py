@@ -1,19 +1,18 @@
 """`expected_results.json`: what was published, what we recorded, and how far a figure may stray.  One schema, one loader, one writer."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from bench.results import STRICT, Results, ResultsError, RowResult, RunInfo, TierName, first_problem
+from bench.results import STRICT, TierName, first_problem
+from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
-from gptcore.result import Count, Evaluation
 
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
 
@@ -49,59 +48,36 @@ class Flaw:
 
 @dataclass(frozen=True, config=STRICT)
 class Published:
-    """The published table.  No program rewrites it."""
+    """The published table.  No program rewrites it.  reruns: by how many texts the author's reruns on other machines moved, at most.  (SPEC §6)"""
 
     source: str
     hardware: str
     data_digest: str
     tokenizer_digest: str
+    reruns: dict[SplitName, int]
     flaws: tuple[Flaw, ...]
     rows: dict[int, PublishedRow]
 
 
 @dataclass(frozen=True, config=STRICT)
-class LossTolerance:
-    """Relative band around the last recorded losses."""
+class DurationPolicy:
+    """What is asked of durations.
 
-    reason: str
-    relative: float = Field(gt=0)
-
-
-@dataclass(frozen=True, config=STRICT)
-class AccuracyTolerance:
-    """Band around an accuracy, in examples or in percentage points (wider where the expected accuracy is low)."""
-
-    reason: str
-    examples: int | None = Field(default=None, ge=0)
-    points: float | None = Field(default=None, gt=0)
-    points_below_90: float | None = Field(default=None, gt=0)
-
-    def __post_init__(self) -> None:
-        if self.examples is None and (self.points is None or self.points_below_90 is None):
-            raise ValueError("an accuracy's tolerance needs examples, or points and points_below_90")
-
-
-@dataclass(frozen=True, config=STRICT)
-class DurationTolerance:
-    """Band around a recorded duration, as factors of it; against the published minutes only `at_most` counts.
-
-    Comparable on the same hardware, or anywhere relative to the run's calibration; advisory ones only warn.
+    calibrated: whether two runs are compared relative to their calibration.  advisory: whether a band that was left only warns.
+    at_most: how many times the published minutes a row may take; they were measured once, so no band follows from them.  None where they are no yardstick.
     """
 
-    comparable: Literal["same hardware", "calibration"]
+    calibrated: bool
     advisory: bool
-    reason: str
-    at_most: float = Field(gt=0)
-    at_least: float = Field(ge=0)
+    at_most: float | None = Field(gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
-class Tolerances:
-    """One tier's bands, and which figures it is held against, the first that applies being the one its table shows."""
+class TierPolicy:
+    """Which figures a tier is held against, the first that applies being the one its table shows, and whether a drift there is a failure."""
 
-    final_loss: LossTolerance
-    accuracy: AccuracyTolerance
-    duration: DurationTolerance
+    drift_fails: bool
+    duration: DurationPolicy
     against: tuple[Literal["baseline", "published"], ...] = Field(min_length=1)
 
 
@@ -118,20 +94,80 @@ class Provenance:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Baseline:
-    """One row as we recorded it, keyed by the digests of all it depends on."""
+class Timing:
+    """What a row cost alone and from cold in one run, and what the calibration took in that run."""
 
-    digests: dict[str, str]
-    seed: int
-    counts: dict[SplitName, Count]
-    provenance: Provenance
-    seconds: float = Field(ge=0)
+    seconds: float = Field(gt=0)
     calibration_seconds: float = Field(gt=0)
-    history: tuple[Evaluation, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, config=STRICT)
+class SeedFigures:
+    """What one seed gave: right ones of each split, which they were (empty where that was not recorded), and the losses of every evaluation."""
+
+    counts: dict[SplitName, Count]
+    answers: dict[SplitName, Answers]
+    train_loss: tuple[float, ...] = Field(min_length=1)
+    validation_loss: tuple[float, ...] = Field(min_length=1)
 
     def __post_init__(self) -> None:
         if set(self.counts) != set(SPLITS):
-            raise ValueError("a baseline has a count for each split")
+            raise ValueError("a seed has a count for each split")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Repeat:
+    """How far the figures moved when the row ran again with nothing changed but rounding: under other conditions, the same seed.
+
+    deviations: repeated minus recorded, for every number of every trace.  margins: the largest change of any text's margin, by split.
+    """
+
+    condition: str
+    deviations: dict[str, tuple[float, ...]]
+    margins: dict[SplitName, float]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Bands:
+    """How far a figure may stray, derived from the raw figures beside it by `bench.bands`.
+
+    Numerical, for the same seed - traces: half-widths around every number.  margins: the most a text's margin may move.  counts: fewest and most right ones.
+    Statistical, for other seeds - seeds: where the figure of one more seed lies.
+    duration: factors of the recorded seconds.  Whatever could not be derived, for want of repeats or seeds, is left out.
+    """
+
+    traces: dict[str, tuple[float, ...]]
+    margins: dict[SplitName, float]
+    counts: dict[SplitName, tuple[int, int]]
+    seeds: dict[str, tuple[float, float]]
+    duration: tuple[float, float] | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Baseline:
+    """One row as we recorded it, keyed by the digests of all it depends on.
+
+    seeds: the raw figures of every seed, the row's own `seed` among them.  traces and margins: of the own seed.  timings: of every run that was recorded.
+    """
+
+    digests: dict[str, str]
+    seed: int
+    provenance: Provenance
+    traces: dict[str, tuple[float, ...]]
+    margins: dict[SplitName, tuple[float, ...]]
+    seeds: dict[int, SeedFigures]
+    repeats: tuple[Repeat, ...]
+    bands: Bands
+    timings: tuple[Timing, ...] = Field(min_length=1)
+
+    def __post_init__(self) -> None:
+        if self.seed not in self.seeds:
+            raise ValueError("a baseline has the figures of its own seed")
+
+    @property
+    def own(self) -> SeedFigures:
+        """The figures of the row's own seed."""
+        return self.seeds[self.seed]
 
 
 Baselines = dict[TierName, dict[str, dict[int, Baseline]]]
@@ -139,17 +175,21 @@ Baselines = dict[TierName, dict[str, dict[int, Baseline]]]
 
 @dataclass(frozen=True, config=STRICT)
 class Expectations:
-    """The whole file.  Baselines are keyed by tier, kind of run (device class, and precision where not float32) and row."""
+    """The whole file.  Baselines are keyed by tier, kind of run (device class, and precision where not float32) and row.
 
-    schema_version: Literal[1]
+    methods: how each kind of band is derived, in words.
+    """
+
+    schema_version: Literal[2]
     published: Published
-    tolerances: dict[TierName, Tolerances]
+    policies: dict[TierName, TierPolicy]
+    methods: dict[str, str]
     baselines: Baselines
 
     def __post_init__(self) -> None:
-        missing = set(get_args(TierName)) - set(self.tolerances)
+        missing = set(get_args(TierName)) - set(self.policies)
         if missing:
-            raise ValueError(f"the tolerances of the {' and '.join(sorted(missing))} tier are missing")
+            raise ValueError(f"the policy of the {' and '.join(sorted(missing))} tier is missing")
 
 
 def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
@@ -165,61 +205,6 @@ def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
 def save_expectations(path: Path, expectations: Expectations) -> None:
     """Write the file in its canonical form, all or nothing."""
     write_text_atomically(path, pretty(TypeAdapter(Expectations).dump_python(expectations, mode="json", exclude_none=False)) + "\n")
-
-
-def with_baselines(expectations: Expectations, results: Results) -> Expectations:
-    """The expectations with the rows of these results as the new baselines of their tier and kind; rows that failed keep the old one."""
-    tier, kind = results.info.tier, results.info.kind
-    old = expectations.baselines.get(tier, {}).get(kind, {})
-    new = {number: make_baseline(results.info, result) for number, result in results.rows.items() if result.figures and not result.error}
-    of_tier = expectations.baselines.get(tier, {}) | {kind: dict(sorted((old | new).items()))}
-    return replace(expectations, baselines=expectations.baselines | {tier: of_tier})
-
-
-def make_baseline(info: RunInfo, result: RowResult) -> Baseline:
-    """One row's figures as a baseline."""
-    if result.figures is None:
-        raise ResultsError(f"row {result.row} has no figures ({result.error}): run it again")
-    environment = info.environment
-    return Baseline(
-        digests=result.digests,
-        seed=result.seed,
-        counts=dict(result.figures.counts),
-        history=result.figures.history,
-        seconds=result.figures.train_seconds,
-        calibration_seconds=info.calibration_seconds,
-        provenance=Provenance(
-            git_commit=environment.git_commit,
-            git_dirty=environment.git_dirty,
-            torch=environment.packages["torch"],
-            machine=environment.device_name,
-            threads=environment.threads,
-            date=environment.date,
-        ),
-    )
-
-
-def refuse_unrepeatable(first: Mapping[int, RowResult], second: Mapping[int, RowResult]) -> None:
-    """Raise ExpectationError where a row failed or gave other figures the second time; durations may differ.
-
-    Figures of a finished row are finite: training stops at the first loss that is not.
-    """
-    for number, result in first.items():
-        refuse_failed(result)
-        refuse_failed(second[number])
-        if _repeatable_part(result) != _repeatable_part(second[number]):
-            raise ExpectationError(f"row {number} gave other figures the second time: nothing is recorded until two runs agree bit for bit")
-
-
-def refuse_failed(result: RowResult) -> None:
-    """Raise ExpectationError where a row has no figures."""
-    if result.figures is None or result.error:
-        raise ExpectationError(f"row {result.row} failed ({result.error}): nothing is recorded until every row runs")
-
-
-def _repeatable_part(result: RowResult) -> tuple[Any, ...]:
-    figures = result.figures
-    return (result.digests, figures and (figures.history, figures.epoch_accuracies, figures.counts))
 
 
 def pretty(value: Any, indent: str = "") -> str:

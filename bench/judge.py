@@ -1,84 +1,76 @@
 """A result against what was expected of it -> a verdict per metric and per row."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from statistics import mean
 
-from bench.expectations import AccuracyTolerance, Baseline, DurationTolerance, Expectations, PublishedRow, Tolerances
+from bench.bands import LEVEL, LOSSES, SEED_METRICS, seed_values, seeds_p_value, split_of
+from bench.baselines import seed_figures
+from bench.drift import flips_of, is_inside, judge_trace, judge_traces, numerical_band
+from bench.durations import judge_published_duration, judge_recorded_duration
+from bench.expectations import Baseline, Expectations, PublishedAccuracy, PublishedRow, SeedFigures, TierPolicy
+from bench.power import power_of
 from bench.results import Results, RowResult, RunInfo
 from bench.rows import Row, find_row
-from gptcore.dataset import SPLITS, SplitName
+from bench.statistics import counts_band
+from bench.traces import traces_of
+from bench.verdict import SEVERITY, Flips, Judgement, RowVerdict, Strictness, Verdict
+from gptcore.dataset import SplitName
 from gptcore.experiment import digest_of, settings_of
 from gptcore.result import Result
 from gptcore.weights import PINNED_WEIGHTS
 
 
-class Verdict(StrEnum):
-    """What can be said of a figure; later ones outrank earlier ones when a row's metrics are summed up."""
-
-    PASS = "pass"
-    NOT_COMPARABLE = "not comparable"
-    IMPROVED = "improved"
-    REGRESSED = "regressed"
-    MISSING = "missing"
-    ERROR = "error"
-
-
-SEVERITY = list(Verdict)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds; `advisory` ones warn and never fail a row.
-
-    changed: the components, such as settings or weights, that keep a figure from being compared.
-    """
-
-    metric: str
-    verdict: Verdict
-    against: str
-    found: float | None = None
-    expected: float | None = None
-    low: float | None = None
-    high: float | None = None
-    explanation: str = ""
-    advisory: bool = False
-    changed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class RowVerdict:
-    """One row: every judgement, the verdict they sum up to, and whether the row holds.  published_seconds: None where other work was done."""
-
-    row: int
-    verdict: Verdict
-    holds: bool
-    judgements: tuple[Judgement, ...]
-    result: RowResult | None
-    published_seconds: float | None = None
-
-
-def judge(results: Results, expectations: Expectations) -> list[RowVerdict]:
+def judge(results: Results, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> list[RowVerdict]:
     """A verdict for every row the run was asked for, finished or not."""
-    return [judge_row(find_row(number), results.rows.get(number), results.info, expectations) for number in results.info.rows]
+    return [judge_row(find_row(number), results.rows.get(number), results.info, expectations, strictness) for number in results.info.rows]
 
 
-def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> RowVerdict:
+def holds(results: Results, verdicts: Sequence[RowVerdict]) -> bool:
+    """Whether a run passes as a whole: every row and every invariant."""
+    return all(verdict.holds for verdict in verdicts) and all(invariant.holds for invariant in results.invariants)
+
+
+def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> RowVerdict:
     """The verdict on one row.  A row that differs only in what the person chose is not comparable and still holds; any other mismatch does not."""
-    judgements = tuple(_judgements(row, result, info, expectations))
+    baseline = expectations.baselines.get(info.tier, {}).get(info.kind, {}).get(row.number)
+    judgements = tuple(_judgements(row, result, baseline, info, expectations))
     serious = [judgement.verdict for judgement in judgements if not judgement.advisory]
     verdict = max(serious, key=SEVERITY.index)
     changed = {component for judgement in judgements for component in judgement.changed}
-    holds = verdict is Verdict.PASS or (verdict is Verdict.NOT_COMPARABLE and changed <= set(info.chosen))
-    published = expectations.published.rows.get(row.number)
-    is_published_work = published and result and does_same_work(row, result, published_digests(row, expectations))
-    return RowVerdict(row.number, verdict, holds, judgements, result, published.minutes * 60 if published and is_published_work else None)
+    chosen = verdict is Verdict.NOT_COMPARABLE and changed <= set(info.chosen)
+    tolerated = verdict is Verdict.DRIFTED and not drift_fails(baseline, info, expectations.policies[info.tier], strictness)
+    return RowVerdict(
+        row.number,
+        verdict,
+        holds=verdict is Verdict.PASS or chosen or tolerated,
+        judgements=judgements,
+        result=result,
+        published_seconds=published_seconds_of(row, result, expectations),
+        flips=same_seed_flips(result, baseline),
+        power=power_of(judgements, result, baseline),
+    )
 
 
-def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
-    tolerances = expectations.tolerances[info.tier]
-    baseline = expectations.baselines.get(info.tier, {}).get(info.kind, {}).get(row.number)
-    is_published_kind = "published" in tolerances.against and info.precision == "fp32"
+def drift_fails(baseline: Baseline | None, info: RunInfo, policy: TierPolicy, strictness: Strictness) -> bool:
+    """Whether a drifted row does not hold: usually where the tier says so and torch is the baseline's, down to its minor version.
+
+    The device class is the baseline's anyway, since baselines are kept apart by it.
+    """
+    if strictness is not Strictness.USUAL:
+        return strictness is Strictness.STRICT
+    return policy.drift_fails and baseline is not None and minor_version(info.environment.packages["torch"]) == minor_version(baseline.provenance.torch)
+
+
+def minor_version(version: str) -> tuple[str, ...]:
+    """Major and minor of a version such as 2.13.0+cpu."""
+    return tuple(version.split(".")[:2])
+
+
+def _judgements(row: Row, result: RowResult | None, baseline: Baseline | None, info: RunInfo, expectations: Expectations) -> Iterator[Judgement]:
+    policy = expectations.policies[info.tier]
+    is_published_kind = "published" in policy.against and info.precision == "fp32"
     published = expectations.published.rows.get(row.number) if is_published_kind else None
     if result is None:
         yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
@@ -90,11 +82,11 @@ def _judgements(row: Row, result: RowResult | None, info: RunInfo, expectations:
         place = f"{info.tier} / {info.kind}"
         yield Judgement("row", Verdict.MISSING, "expectations", explanation=f"no baseline for row {row.number} under {place}; record one")
     else:
-        for against in tolerances.against:
+        for against in policy.against:
             if against == "published" and published:
                 yield from judge_against_published(row, result, result.figures, published, info, expectations)
             if against == "baseline" and baseline:
-                yield from judge_against_baseline(result, result.figures, baseline, info, tolerances)
+                yield from judge_against_baseline(result, result.figures, baseline, info, policy)
 
 
 def judge_time_alone(
@@ -105,7 +97,7 @@ def judge_time_alone(
     if published and does_same_work(row, result, published_digests(row, expectations)):
         judgements.append(judge_published_duration(figures, published, info, expectations))
     if baseline and does_same_work(row, result, baseline.digests):
-        judgements.append(judge_recorded_duration(figures, baseline, info, expectations.tolerances[info.tier]))
+        judgements.append(judge_recorded_duration(figures, baseline, info, expectations.policies[info.tier].duration))
     comparable = [replace(judgement, advisory=False) for judgement in judgements if judgement.verdict is not Verdict.NOT_COMPARABLE]
     yield from comparable or [
         Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of this work on a machine like this one is known")
@@ -118,24 +110,92 @@ def does_same_work(row: Row, result: RowResult, wanted: Mapping[str, str]) -> bo
     return all(found.get(name) == wanted.get(name) for name in ("settings", "data", "tokenizer"))
 
 
-def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Iterator[Judgement]:
-    """Last losses, accuracies and duration against our own recording, if both depend on the same things."""
+def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, policy: TierPolicy) -> Iterator[Judgement]:
+    """Every figure against our own recording, if both depend on the same things; of another seed those that seeds were recorded of."""
     changed = [name for name in sorted(result.digests | baseline.digests) if result.digests.get(name) != baseline.digests.get(name)]
-    if changed:
+    if changed and not (changed == ["settings"] and is_another_seed(result, baseline)):
         explanation = f"row {result.row}'s {' and '.join(changed)} changed since this was recorded at {baseline.provenance.git_commit[:10] or 'no commit'}"
         yield Judgement("row", Verdict.NOT_COMPARABLE, "baseline", explanation=explanation, changed=tuple(changed))
         return
-    found_last, expected_last = figures.history[-1], baseline.history[-1]
-    reach = tolerances.final_loss.relative
-    for metric in ("train_loss", "validation_loss"):
-        expected = getattr(expected_last, metric)
-        band = (expected * (1 - reach), expected * (1 + reach))
-        yield in_band(metric, getattr(found_last, metric), expected, band, "baseline", tolerances.final_loss.reason, more_is_better=False)
-    for split, count in baseline.counts.items():
-        band = accuracy_band(count.accuracy, count.n, tolerances.accuracy)
-        found = figures.counts[split].accuracy
-        yield in_band(f"{split}_accuracy", found, count.accuracy, band, "baseline", tolerances.accuracy.reason, more_is_better=True)
-    yield judge_recorded_duration(figures, baseline, info, tolerances)
+    if not changed:
+        yield from judge_traces(figures, baseline)
+    for metric in SEED_METRICS:
+        yield judge_metric(metric, result, figures, baseline, same_seed=not changed)
+    yield judge_recorded_duration(figures, baseline, info, policy.duration)
+
+
+def is_another_seed(result: RowResult, baseline: Baseline) -> bool:
+    """Whether the seed alone differs from what was recorded, and seeds were recorded to hold it against; random weights depend on it, too."""
+    settings = result.settings | {"seed": baseline.seed}
+    return bool(baseline.bands.seeds) and digest_of(settings) == baseline.digests.get("settings") and settings["weights"] != "random"
+
+
+def judge_metric(metric: str, result: RowResult, figures: Result, baseline: Baseline, *, same_seed: bool) -> Judgement:
+    """One loss or accuracy, of one seed or of several.
+
+    What one seed gave passes inside the numerical band.  Outside, it drifted, or moved for good if what is known of other seeds says so.
+    """
+    found, recorded = [seed_figures(one) for one in (figures, *result.others.values())], [*baseline.seeds.values()]
+    several = len(found) > 1
+    before, after = (natural(metric, mean(seed_values(metric, seeds))) for seeds in (recorded if several else [baseline.own], found))
+    inside = is_inside(metric, figures, baseline) if same_seed else None
+    low, high = numerical_band(metric, baseline) if same_seed else baseline.bands.seeds[metric]
+    judgement = Judgement(metric, Verdict.PASS, "baseline", after, before, low, high, explanation=f"rounding in {len(baseline.repeats)} repeats")
+    if inside and not several:
+        return judgement
+    moved = moved_for_good(metric, found, figures, baseline)
+    if moved.direction:
+        verdict = Verdict.IMPROVED if (moved.direction > 0) == metric.endswith("accuracy") else Verdict.REGRESSED
+        return replace(judgement, verdict=verdict, low=moved.low, high=moved.high, explanation=moved.reason)
+    if inside is False:
+        # Of a loss the evaluation that strays furthest tells more than the last one.
+        strayed = judge_trace(metric, traces_of(figures), figures, baseline) if metric in LOSSES else judgement
+        return replace(strayed, verdict=Verdict.DRIFTED, explanation=f"{strayed.explanation}; {moved.reason}")
+    return replace(judgement, low=moved.low, high=moved.high, explanation=moved.reason)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Whether a figure moved beyond what seeds do: -1 down, 1 up, 0 not provably.  low, high: the band that told, if one did."""
+
+    direction: int
+    low: float | None
+    high: float | None
+    reason: str
+
+
+def moved_for_good(metric: str, found: Sequence[SeedFigures], figures: Result, baseline: Baseline) -> Movement:
+    """By Student's test where there are several seeds on both sides, by the band of one more seed where one is held against several.
+
+    Where only one seed was recorded, accuracies go by McNemar's test of the answers to the same texts, and of losses nothing can be said.
+    """
+    recorded = [*baseline.seeds.values()]
+    after, before = (mean(seed_values(metric, seeds)) for seeds in (found, recorded))
+    if len(found) > 1 and len(recorded) > 1:
+        p = seeds_p_value(metric, found, recorded)
+        reason = f"Student's test of {len(found)} seeds against {len(recorded)}: p = {p:.2g}, level {LEVEL:.2g}"
+        return Movement(direction_of(after - before) if p < LEVEL else 0, None, None, reason)
+    if metric in baseline.bands.seeds:
+        low, high = baseline.bands.seeds[metric]
+        value = natural(metric, after)
+        direction = direction_of(value - high) if value > high else direction_of(value - low) if value < low else 0
+        percent = 100 if metric.endswith("accuracy") else 1
+        return Movement(direction, low, high, f"one more seed than {len(recorded)} recorded ones lies from {percent * low:.4g} to {percent * high:.4g}")
+    flips = flips_of(split_of(metric), figures, baseline) if metric.endswith("accuracy") else None
+    if flips is None:
+        return Movement(0, None, None, "one seed was recorded, so nothing tells what seeds do")
+    reason = f"McNemar's exact test: {len(flips.lost)} texts lost, {len(flips.gained)} gained, p = {flips.p:.2g}, level {LEVEL:.2g}"
+    return Movement(direction_of(len(flips.gained) - len(flips.lost)) if flips.p < LEVEL else 0, None, None, reason)
+
+
+def direction_of(difference: float) -> int:
+    """The sign."""
+    return (difference > 0) - (difference < 0)
+
+
+def natural(metric: str, value: float) -> float:
+    """A value as people read it: seeds are compared by the logarithms of their losses."""
+    return value if metric.endswith("accuracy") else math.exp(value)
 
 
 def judge_against_published(
@@ -149,13 +209,46 @@ def judge_against_published(
             "row", Verdict.NOT_COMPARABLE, "published", explanation=f"this run's {' and '.join(other)} are not the published ones", changed=tuple(other)
         )
         return
-    tolerances = expectations.tolerances[info.tier]
     for split, accuracy in published.accuracies.items():
-        expected = accuracy.right / accuracy.n if accuracy.right is not None else accuracy.percent / 100
-        band = accuracy_band(expected, accuracy.n, tolerances.accuracy)
-        found = figures.counts[split].accuracy
-        yield in_band(f"{split}_accuracy", found, expected, band, "published", tolerances.accuracy.reason, more_is_better=True)
+        yield judge_published_accuracy(split, figures.counts[split].accuracy, accuracy, expectations.published.reruns[split])
     yield judge_published_duration(figures, published, info, expectations)
+
+
+def judge_published_accuracy(split: SplitName, found: float, published: PublishedAccuracy, reruns: int) -> Judgement:
+    """Passes as close as the author's reruns came, drifts inside what two counts from one distribution can differ by, and moved for good outside.
+
+    Nothing is published but counts, so they are compared as if each had texts of its own (Fisher's exact test), which is the most that may be said.
+    """
+    fewest, most = whole_counts(published)
+    n = published.n
+    expected = published.percent / 100 if published.right is None else published.right / n
+    rounding = 1e-9  # whole counts divided by n must not fall out of a band that ends on them
+    near = ((fewest - reruns) / n - rounding, (most + reruns) / n + rounding)
+    far = (counts_band(fewest, n, LEVEL).low / n - rounding, counts_band(most, n, LEVEL).high / n + rounding)
+    metric = f"{split}_accuracy"
+    if near[0] <= found <= near[1]:
+        return Judgement(metric, Verdict.PASS, "published", found, expected, *near, explanation=f"the author's reruns moved by at most {reruns}")
+    if far[0] <= found <= far[1]:
+        reason = f"the author's reruns moved by at most {reruns}; two counts of {n} may differ that much"
+        return Judgement(metric, Verdict.DRIFTED, "published", found, expected, *near, explanation=reason)
+    verdict = Verdict.IMPROVED if found > expected else Verdict.REGRESSED
+    return Judgement(metric, verdict, "published", found, expected, *far, explanation=f"Fisher's exact test of two counts of {n}, level {LEVEL:.2g}")
+
+
+def whole_counts(published: PublishedAccuracy) -> tuple[int, int]:
+    """The published count, twice; or the two around a percentage that is none."""
+    if published.right is not None:
+        return published.right, published.right
+    share = published.percent / 100 * published.n
+    return math.floor(share), math.ceil(share)
+
+
+def published_seconds_of(row: Row, result: RowResult | None, expectations: Expectations) -> float | None:
+    """What the row took as published, if the result did the same work."""
+    published = expectations.published.rows.get(row.number)
+    if published is None or result is None or not does_same_work(row, result, published_digests(row, expectations)):
+        return None
+    return published.minutes * 60
 
 
 def published_digests(row: Row, expectations: Expectations) -> dict[str, str]:
@@ -168,59 +261,8 @@ def published_digests(row: Row, expectations: Expectations) -> dict[str, str]:
     }
 
 
-def accuracy_band(expected: float, n: int, tolerance: AccuracyTolerance) -> tuple[float, float]:
-    """Lowest and highest accuracy, as fractions, that count as the expected one."""
-    points = tolerance.points_below_90 if expected < 0.9 else tolerance.points
-    reach = (tolerance.examples or 0) / n + (points or 0) / 100
-    rounding = 1e-9  # whole counts divided by n must not fall out of a band that ends on them
-    return expected - reach - rounding, expected + reach + rounding
-
-
-def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, tolerances: Tolerances) -> Judgement:
-    """What the row costs alone against our own recording, both ways: a row that became faster is told as well."""
-    recorded = baseline.provenance
-    same_hardware = (info.environment.device_name, info.environment.threads) == (recorded.machine, recorded.threads)
-    pace = info.calibration_seconds / baseline.calibration_seconds if tolerances.duration.comparable == "calibration" else 1.0
-    return judge_duration(figures.train_seconds, baseline.seconds * pace, "baseline", tolerances.duration, recorded.machine, info, same_hardware=same_hardware)
-
-
-def judge_published_duration(figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations) -> Judgement:
-    """What the row costs alone against the published minutes, from above only: being faster is the point."""
-    tolerance = replace(expectations.tolerances[info.tier].duration, at_least=0.0)
-    hardware = expectations.published.hardware
-    same_hardware = hardware in info.environment.device_name
-    return judge_duration(figures.train_seconds, published.minutes * 60, "published", tolerance, hardware, info, same_hardware=same_hardware)
-
-
-def judge_duration(
-    found: float, expected: float, against: str, tolerance: DurationTolerance, hardware: str, info: RunInfo, *, same_hardware: bool
-) -> Judgement:
-    """Seconds against expected seconds, where the two machines may be compared."""
-    if info.plain:
-        return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation="the plain way is for audits", advisory=True)
-    if tolerance.comparable == "same hardware" and not same_hardware:
-        explanation = f"measured on {hardware}, this is another machine"
-        return Judgement("duration", Verdict.NOT_COMPARABLE, against, found, expected, explanation=explanation, advisory=True)
-    band = (expected * tolerance.at_least, expected * tolerance.at_most)
-    judgement = in_band("duration", found, expected, band, against, tolerance.reason, more_is_better=False)
-    return replace(judgement, advisory=tolerance.advisory)
-
-
-def in_band(metric: str, found: float, expected: float, band: tuple[float, float], against: str, reason: str, *, more_is_better: bool) -> Judgement:
-    """Pass inside the band, ends included; improved or regressed outside, by the metric's good side."""
-    low, high = band
-    if low <= found <= high:
-        verdict = Verdict.PASS
-    else:
-        verdict = Verdict.IMPROVED if (found > high) == more_is_better else Verdict.REGRESSED
-    return Judgement(metric, verdict, against, found, expected, low, high, explanation=reason)
-
-
-def expected_accuracies(verdict: RowVerdict) -> dict[SplitName, float]:
-    """The accuracies a row was held against, by split; empty where it was not comparable."""
-    first: dict[SplitName, float] = {}
-    for judgement in verdict.judgements:
-        for split in SPLITS:
-            if judgement.metric == f"{split}_accuracy" and judgement.expected is not None:
-                first.setdefault(split, judgement.expected)
-    return first
+def same_seed_flips(result: RowResult | None, baseline: Baseline | None) -> Flips | None:
+    """Which test texts flipped since the baseline, if all but the code was the same."""
+    if baseline is None or result is None or result.figures is None or result.digests != baseline.digests:
+        return None
+    return flips_of("test", result.figures, baseline)

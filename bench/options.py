@@ -9,6 +9,7 @@ from bench.expectations import DEFAULT_PATH
 from bench.rows import select_rows
 from bench.run import Request, checked
 from bench.tiers import TIERS
+from bench.verdict import Strictness
 from gptcore.device import DEVICES, pick_device
 from gptcore.execution import add_execution_flags, execution_from
 from gptcore.experiment import PRECISIONS
@@ -32,6 +33,13 @@ def add_out(add: AddOption) -> None:
     add("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
 
 
+def add_strictness(add: AddOption) -> None:
+    """Add `--strict` and `--lenient`."""
+    about = "a row whose computation changed without its accuracy provably moving"
+    add("--strict", dest="strictness", action="store_const", const=Strictness.STRICT, default=Strictness.USUAL, help=f"{about} fails, on any machine")
+    add("--lenient", dest="strictness", action="store_const", const=Strictness.LENIENT, help=f"{about} only warns")
+
+
 def add_request(add: AddOption) -> None:
     """Add tier, rows, device, seed, way of computing, and folders that replace the published inputs."""
     add_tier(add)
@@ -39,8 +47,10 @@ def add_request(add: AddOption) -> None:
     add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
     add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic of matrix products; each has its own baselines, tf32 needs CUDA (default: fp32)")
-    add("--seeds", type=int, default=1, metavar="N", help="fine-tune with N seeds of head and data order, from the row's own upwards (default: 1)")
+    add("--seeds", type=int, metavar="N", help="fine-tune with N seeds of head and data order, from the row's own upwards (default: 1)")
     add("--timing-only", action="store_true", help="random weights in every row, judged on time alone: measures a machine before it has weights")
+    add("--perturb", type=float, default=0.0, metavar="RELATIVE", help="multiply initial weights by 1 + RELATIVE * e, e normal: what other rounding does")
+    add("--perturb-seed", "--perturb_seed", type=int, default=1, metavar="N", help="seed of --perturb (default: 1)")
     add_execution_flags(add)
     add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
     add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
@@ -48,8 +58,8 @@ def add_request(add: AddOption) -> None:
     add("--limit-train", "--limit_train", type=int, help="full tier: use only the first training texts")
 
 
-def request_from(options: argparse.Namespace) -> Request:
-    """The request that parsed options describe.  Raises UserError for what cannot run."""
+def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
+    """The request that parsed options describe, with so many seeds unless they say.  Raises UserError for what cannot run."""
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
     tier = TIERS[options.tier]
     return checked(
@@ -60,8 +70,10 @@ def request_from(options: argparse.Namespace) -> Request:
             sources=sources,
             seed=options.seed,
             precision=options.precision,
-            n_seeds=options.seeds,
+            n_seeds=n_seeds if options.seeds is None else options.seeds,
             timing_only=options.timing_only,
+            perturbation=options.perturb,
+            perturbation_seed=options.perturb_seed,
             threads=options.threads,
             execution=execution_from(options),
         )

@@ -1,4 +1,4 @@
-"""Recording what we expect: two runs that agree, from a clean tree, become the new baselines."""
+"""Recording what we expect: two runs that agree, from a clean tree, with the spread of rounding and of seeds, become the new baselines."""
 
 import os
 from dataclasses import replace
@@ -6,17 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.expectations import ExpectationError, load_expectations, refuse_failed, refuse_unrepeatable, save_expectations, with_baselines
+from bench.baselines import Recording, RowRepeats, refuse_failed, refuse_unrepeatable, timing_of, with_recording
+from bench.expectations import ExpectationError, load_expectations, save_expectations
+from bench.repeats import conditions_for, measure_repeats
 from bench.report.terminal import print_progress
-from bench.results import Results, ResultsError, read_results
+from bench.results import Results, read_results
 from bench.run import Request, run_rows, start_run
 
 
-def record(request: Request, path: Path, folder: Path, console: Console) -> None:
-    """Run the request twice and write its figures to the expectations at `path`; every other baseline stays as it is.  Both runs stay in `folder`.
+def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
+    """Run the request, run it again with one seed, and with `repeats` under every condition that moves rounding alone; write baselines to `path`.
 
-    A row's duration is the shorter of the two: other work on the machine only ever adds.
-
+    Every other baseline stays as it is, and all runs stay in `folder`.
     Raises ExpectationError, leaving the file untouched, for a dirty tree, a row without figures, or two runs that differ.
     """
     expectations = load_expectations(path)
@@ -28,21 +29,22 @@ def record(request: Request, path: Path, folder: Path, console: Console) -> None
         raise ExpectationError("own data, weights, tokenizer or seed cannot become a baseline: record without them")
     if request.execution.plain or request.execution.compiled:
         raise ExpectationError("--plain and --compile take other times than the usual way, which is what is recorded: record without them")
-    first, second = (_run_once(request, folder / name, console) for name in ("first", "second"))
+    first = _run_once(request, folder / "first", console)
+    second = _run_once(replace(request, n_seeds=1), folder / "second", console)
     refuse_unrepeatable(first.rows, second.rows)
-    save_expectations(path, with_baselines(expectations, with_shorter_durations(first, second)))
-    console.print(f"recorded {len(first.rows)} rows in {path}; both runs are in {folder}", markup=False, soft_wrap=True)
-
-
-def with_shorter_durations(first: Results, second: Results) -> Results:
-    """The first run's results, each row with its shorter duration of the two.  Raises ResultsError for a row without figures."""
-    rows = dict(first.rows)
-    for number, result in rows.items():
-        figures, again = result.figures, second.rows[number].figures
-        if figures is None or again is None:
-            raise ResultsError(f"row {number} has no figures: run it again")
-        rows[number] = replace(result, figures=replace(figures, train_seconds=min(figures.train_seconds, again.train_seconds)))
-    return Results(first.info, rows)
+    moved: RowRepeats = {}
+    if repeats:
+        conditions = conditions_for(request.device.type)
+        console.print(f"repeating under {len(conditions)} conditions that change rounding alone", markup=False, soft_wrap=True)
+        flags = [*request.selection, "--expected", str(path.resolve())]
+        moved = measure_repeats(flags, first, conditions, folder, lambda line: console.print(line, markup=False, soft_wrap=True))
+    timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in (first, second)) for number in first.rows}
+    save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
+    console.print(
+        f"recorded {len(first.rows)} rows in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; all runs are in {folder}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _run_once(request: Request, folder: Path, console: Console) -> Results:

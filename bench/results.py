@@ -1,5 +1,6 @@
 """A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +13,8 @@ from gptcore.files import write_text_atomically
 from gptcore.result import Result
 
 TierName = Literal["smoke", "full"]
+TEXTS_FILE = "test-texts.json"
+INVARIANTS_FILE = "invariants.json"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -58,15 +61,32 @@ class RowResult:
     others: dict[int, Result] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, config=STRICT)
+class Invariant:
+    """Something that must hold whatever is expected, the rows it was checked on, and what was seen."""
+
+    name: str
+    rows: tuple[int, ...]
+    holds: bool
+    explanation: str
+
+
 @dataclass(frozen=True)
 class Results:
-    """A results folder, read."""
+    """A results folder, read.
+
+    test_texts: so that a report can show the messages that flipped; empty where no row came so far.  invariants: empty where the run did not end.
+    """
 
     info: RunInfo
     rows: dict[int, RowResult]
+    test_texts: tuple[str, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
 
 
-Stored = TypeVar("Stored", RunInfo, RowResult)
+Texts = tuple[str, ...]
+Invariants = tuple[Invariant, ...]
+Stored = TypeVar("Stored", RunInfo, RowResult, Texts, Invariants)
 
 
 def create_folder(folder: Path, info: RunInfo) -> None:
@@ -88,6 +108,17 @@ def write_row(folder: Path, result: RowResult) -> None:
     _write(row_file(folder, result.row), RowResult, result)
 
 
+def write_texts(folder: Path, texts: Texts) -> None:
+    """Write the test texts, once for all rows: they read the same ones."""
+    if not (folder / TEXTS_FILE).exists():
+        _write(folder / TEXTS_FILE, Texts, texts)
+
+
+def write_invariants(folder: Path, invariants: Iterable[Invariant]) -> None:
+    """Write what was checked at the end of a run."""
+    _write(folder / INVARIANTS_FILE, Invariants, tuple(invariants))
+
+
 def read_results(folder: Path) -> Results:
     """The run and every row in a folder.  Raises ResultsError where a file is missing or is not what `bench run` writes."""
     if not (folder / "run.json").is_file():
@@ -98,7 +129,13 @@ def read_results(folder: Path) -> Results:
     for number, result in rows.items():
         if result.row != number:
             raise ResultsError(f"{row_file(folder, number)} holds row {result.row}: the files were mixed up; run row {number} again")
-    return Results(info, rows)
+    texts, invariants = (folder / name for name in (TEXTS_FILE, INVARIANTS_FILE))
+    return Results(
+        info,
+        rows,
+        _read(texts, Texts) if texts.is_file() else (),
+        _read(invariants, Invariants) if invariants.is_file() else (),
+    )
 
 
 def row_file(folder: Path, number: int) -> Path:

@@ -9,24 +9,28 @@ from pathlib import Path
 
 import torch
 
+from bench.baselines import with_baselines
 from bench.calibration import calibrate
 from bench.environment import describe_environment
-from bench.expectations import Expectations, save_expectations, with_baselines
-from bench.judge import RowVerdict, judge
+from bench.expectations import Expectations, save_expectations
+from bench.judge import judge
+from bench.perturb import perturbed_tier
 from bench.plan import Plan, make_plan
 from bench.report.markdown import render_markdown
-from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row
+from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
+from bench.verdict import RowVerdict, Strictness
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
 from gptcore.execution import Execution, check_seeds, set_threads
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
+from gptcore.loop import Report
 from gptcore.result import Result
 from gptcore.sharing import own_states
-from gptcore.training import Report, finetune, finetune_seeds
+from gptcore.training import finetune, finetune_seeds
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Request:
     precision: str = "fp32"
     n_seeds: int = 1
     timing_only: bool = False
+    perturbation: float = 0.0
+    perturbation_seed: int = 0
     threads: int | None = None
     execution: Execution = Execution()
 
@@ -58,10 +64,18 @@ class Request:
             "--weights-dir": self.sources.weights,
             "--tokenizer-dir": self.sources.tokenizer,
             "--limit-train": self.sources.limit_train,
+            "--perturb": f"{self.perturbation:g}" if self.perturbation else None,
+            "--perturb-seed": self.perturbation_seed if self.perturbation else None,
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
         switches = {"--plain": self.execution.plain, "--compile": self.execution.compiled, "--timing-only": self.timing_only}
         return " ".join(("python -m bench run", *given, *(flag for flag, is_on in switches.items() if is_on)))
+
+    @property
+    def selection(self) -> tuple[str, ...]:
+        """Tier, rows, device and precision as flags: what stays the same when rows are run again under other conditions."""
+        rows = ",".join(str(row.number) for row in self.rows)
+        return ("--tier", self.tier.name, "--rows", rows, "--device", str(self.device), "--precision", self.precision)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -70,7 +84,7 @@ class Request:
             "settings": self.seed not in (None, Experiment().seed) or self.timing_only,
             "data": self.sources.data or self.sources.limit_train,
             "tokenizer": self.sources.tokenizer,
-            "weights": self.sources.weights or self.timing_only,
+            "weights": self.sources.weights or self.timing_only or self.perturbation,
         }
         return tuple(component for component, value in replaced.items() if value)
 
@@ -92,8 +106,12 @@ def checked(request: Request) -> Request:
     if request.timing_only and request.sources.weights:
         raise UsageError("--timing-only runs every row with random weights: leave the folder of weights out")
     request = replace(request, sources=sources.with_environment() if tier.takes_sources and not request.timing_only else sources)
+    if not 0 <= request.perturbation < 1:
+        raise UsageError(f"--perturb {request.perturbation:g} is not possible: give a relative amount such as 1e-6, at least 0 and below 1")
     without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
     tier.gather(without_weights, request.sources)
+    if request.perturbation:
+        request = replace(request, tier=perturbed_tier(tier, request.perturbation, request.perturbation_seed))
     return request
 
 
@@ -146,6 +164,7 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         digests = component_digests(experiment, inputs)
+        write_texts(folder, inputs.dataset.test.texts)
         states = plan.states_for(row) or own_states(experiment, inputs, device=request.device, execution=request.execution)
         figures = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
         if seeds := range(experiment.seed + 1, experiment.seed + request.n_seeds):
@@ -161,13 +180,13 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     return result
 
 
-def finish(folder: Path, expectations: Expectations) -> tuple[Results, list[RowVerdict]]:
+def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> tuple[Results, list[RowVerdict]]:
     """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, a ready expectations file.
 
     Returns the results and their verdicts.
     """
     results = read_results(folder)
-    verdicts = judge(results, expectations)
+    verdicts = judge(results, expectations, strictness)
     try:
         write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
         if not results.info.chosen and not results.info.plain:

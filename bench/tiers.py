@@ -16,7 +16,10 @@ from gptcore.inputs import Inputs, Sources, gather_inputs
 
 @dataclass(frozen=True)
 class Tier:
-    """One size of the whole table.  takes_sources: whether a person may name other inputs.  threads: None for torch's own choice."""
+    """One size of the whole table.  takes_sources: whether a person may name other inputs.  threads: None for torch's own choice.
+
+    recorded_seeds: how many a baseline is made of, and records_repeats: whether it measures the spread of rounding, where nobody says otherwise.
+    """
 
     name: TierName
     about: str
@@ -25,6 +28,8 @@ class Tier:
     takes_sources: bool
     default_device: str
     threads: int | None
+    recorded_seeds: int
+    records_repeats: bool
 
 
 def full_size(experiment: Experiment) -> Experiment:
@@ -41,11 +46,30 @@ def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:  # noqa
     )
 
 
-# One thread is the quickest for miniatures, and their sums come out the same whatever the number of cores.
 TIERS: dict[str, Tier] = {
     tier.name: tier
     for tier in (
-        Tier("smoke", "miniature GPTs on embedded texts, CPU, half a minute", miniature, embedded_inputs, takes_sources=False, default_device="cpu", threads=1),
-        Tier("full", "GPT-2 on the SMS Spam Collection, as published", full_size, gather_inputs, takes_sources=True, default_device="auto", threads=None),
+        Tier(
+            "smoke",
+            "miniature GPTs on embedded texts, CPU, half a minute",
+            miniature,
+            embedded_inputs,
+            takes_sources=False,
+            default_device="cpu",
+            threads=1,  # the quickest for miniatures, and sums come out the same whatever the number of cores
+            recorded_seeds=20,
+            records_repeats=True,
+        ),
+        Tier(
+            "full",
+            "GPT-2 on the SMS Spam Collection, as published",
+            full_size,
+            gather_inputs,
+            takes_sources=True,
+            default_device="auto",
+            threads=None,
+            recorded_seeds=1,
+            records_repeats=False,
+        ),
     )
 }

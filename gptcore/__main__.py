@@ -114,7 +114,10 @@ def print_result(result: Result, start: str) -> None:
     if result.frozen:
         print(f"{start}states of {result.frozen.blocks} frozen blocks: {result.frozen.place}, {result.frozen.bytes / 1e6:.0f} MB")
     for name, count in result.counts.items():
-        print(f"{start}{name} accuracy: {count.accuracy:.2%} ({count.right} of {count.n})")
+        unseen = result.unseen.get(name)
+        leaks = unseen is not None and unseen.n < count.n
+        apart = f"; on texts that do not stand in train {unseen.accuracy:.2%} ({unseen.right} of {unseen.n})" if unseen and leaks else ""
+        print(f"{start}{name} accuracy: {count.accuracy:.2%} ({count.right} of {count.n}){apart}")
 
 
 def as_json(experiment: Experiment, inputs: Inputs, result: Result, device: str) -> dict[str, Any]:
@@ -129,6 +132,10 @@ def figures_of(result: Result) -> dict[str, Any]:
         "epoch_accuracies": [asdict(epoch) for epoch in result.epoch_accuracies],
         **{f"{name}_accuracy": count.accuracy for name, count in result.counts.items()},
         "counts": {name: asdict(count) for name, count in result.counts.items()},
+        "answers": {name: asdict(answers) for name, answers in result.answers.items()},
+        "margins": dict(result.margins),
+        "unseen": {name: asdict(count) for name, count in result.unseen.items()},
+        "fingerprint": asdict(result.fingerprint),
         "train_seconds": result.train_seconds,
         "frozen": asdict(result.frozen) if result.frozen else None,
     }

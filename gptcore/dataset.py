@@ -56,6 +56,11 @@ class Dataset:
         digests = [hashlib.sha256(split.to_csv().encode("utf-8", "surrogatepass")).hexdigest() for split in self.splits.values()]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
+    def unseen(self) -> Mapping[SplitName, tuple[bool, ...]]:
+        """For each validation and test text whether it does not stand verbatim in train; the published data have some that do.  (SPEC §1)"""
+        seen = set(self.train.texts)
+        return {name: tuple(text not in seen for text in split.texts) for name, split in self.splits.items() if name != "train"}
+
     def limit_train(self, n: int | None) -> "Dataset":
         """The dataset whose training split ends after `n` texts (None: whole).  Raises UsageError unless `n` is positive."""
         if n is None:

@@ -4,7 +4,7 @@ Every learner takes one batch per seed and returns one tensor of logits per seed
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,25 @@ Classify = Callable[[Sequence[Batch]], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Learner:
-    """classify: one batch per seed to one (B, 2) tensor of logits per seed.  parameters: what the optimizer updates."""
+    """classify: one batch per seed to one (B, 2) tensor of logits per seed.  parameters: what the optimizer updates, each (S, ...) where several seeds are
+    stacked.
+    """
 
     classify: Classify
     parameters: Sequence[Tensor]
+    n_stacked: int | None = None
+
+    @property
+    def n_trained(self) -> int:
+        """How many numbers train, for each seed."""
+        return sum(parameter.numel() for parameter in self.parameters) // (self.n_stacked or 1)
+
+    @torch.no_grad()
+    def norms(self, tensors: Iterable[Tensor | None]) -> list[float]:
+        """Each seed's Euclidean norm over all of its parameters, or of their gradients, where they are there."""
+        per_tensor = [torch.linalg.vector_norm(tensor.view(self.n_stacked or 1, -1), dim=1) for tensor in tensors if tensor is not None]
+        norms: list[float] = torch.linalg.vector_norm(torch.stack(per_tensor), dim=0).tolist()  # (S,)
+        return norms
 
     def in_precision(self, precision: str, device: torch.device) -> "Learner":
         """The same with matrix products in `precision`; weights, gradients, updates and logits stay in float32."""
@@ -39,7 +54,7 @@ class Learner:
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 return [logits.float() for logits in self.classify(batches)]
 
-        return Learner(classify_in_bf16, self.parameters)
+        return replace(self, classify=classify_in_bf16)
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
@@ -88,7 +103,7 @@ def stacked_learner(models: Iterable[GPT], experiment: Experiment, depth: int, f
         with sdpa_kernel(SDPBackend.MATH):  # the one attention kernel that vmap can batch
             return vmap(logits_of)(stacks, states, positions).unbind()
 
-    return Learner(classify, [*stacks.values()])
+    return Learner(classify, [*stacks.values()], len(own))
 
 
 def split_at(depth: int, model: GPT, experiment: Experiment, features: Features | None) -> tuple[Callable[[Batch], Tensor], nn.Module]:

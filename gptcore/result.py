@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean losses over a few batches after one step; epochs count from 1, steps from 0."""
+    """Mean losses over a few batches after one step, and the norm of the gradient that step had gathered; epochs count from 1, steps from 0."""
 
     epoch: int
     step: int
     train_loss: float
     validation_loss: float
+    gradient_norm: float
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,16 @@ Event = Evaluation | EpochAccuracy
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many of `n` texts were classified right."""
+class Fingerprint:
+    """What tells two computations apart before their accuracies do, and costs next to nothing.
 
-    right: int
-    n: int
+    trained_parameters: how many numbers train.  first_logits: those of the first training batch before any update, text by text.
+    weight_norm: Euclidean norm of all that trains, after training.
+    """
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.right <= self.n or self.n < 1:
-            raise ValueError(f"{self.right} right of {self.n} is no count")
-
-    @property
-    def accuracy(self) -> float:
-        """The share of right ones, a fraction."""
-        return self.right / self.n
+    trained_parameters: int
+    first_logits: tuple[float, ...]
+    weight_norm: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class FrozenPart:
 class Result:
     """Figures and cost of one fine-tuning.
 
+    counts: the right ones of each split; answers: which they are; margins: by how much the logit of each text's own class exceeds the other's (see `answer`
+    in loop.py).  unseen: the right ones of validation and test without the texts that stand verbatim in train; a split without any is left out.
     train_seconds: what training with its evaluations costs alone and from cold, the frozen passes it read included, whoever paid for them; not the final
     counts.  real_seconds: what it took this time.  Seeds that trained side by side share both evenly.
     frozen: None where nothing is frozen, or every batch went through the whole network.
@@ -67,10 +67,14 @@ class Result:
     history: tuple[Evaluation, ...]
     epoch_accuracies: tuple[EpochAccuracy, ...]
     counts: Mapping[SplitName, Count]
+    answers: Mapping[SplitName, Answers]
+    margins: Mapping[SplitName, tuple[float, ...]]
+    unseen: Mapping[SplitName, Count]
+    fingerprint: Fingerprint
     train_seconds: float
     real_seconds: float
     frozen: FrozenPart | None = None
 
     def __post_init__(self) -> None:
-        if not self.history or set(self.counts) != set(SPLITS):
-            raise ValueError("a result has at least one evaluation, and a count for each split")
+        if not self.history or any(set(by_split) != set(SPLITS) for by_split in (self.counts, self.answers, self.margins)):
+            raise ValueError("a result has at least one evaluation, and the count, answers and margins of each split")

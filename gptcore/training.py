@@ -1,35 +1,30 @@
 """`finetune`: one experiment from weights to accuracies.  (SPEC §4-5)"""
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.dataset import SplitName
 from gptcore.device import check_precision, float32_products, reproducible, synchronize
-from gptcore.errors import TrainingError, UsageError
+from gptcore.errors import UsageError
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment
 from gptcore.features import Features, FrozenStates
 from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.inputs import Inputs
 from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
+from gptcore.loop import Report, answer, train
 from gptcore.model import GPT
-from gptcore.result import Count, EpochAccuracy, Evaluation, Event, FrozenPart, Result
-from gptcore.schedule import EpochEvaluation, LossEvaluation, Schedule, SideBySide, TrainStep, draw_schedule
+from gptcore.result import EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Result
+from gptcore.schedule import Schedule, draw_schedule
 from gptcore.sharing import need_in, own_states
 from gptcore.weights import pretrained_gpt, random_gpt
-
-Report = Callable[[Event], None]
-Splits = Mapping[SplitName, EncodedSplit]
-
 
 SEEDS_AT_ONCE = 20
 WIDTH_THAT_FILLS_A_CPU = 256  # on two cores side by side was faster at the smoke tier's widths and slower at 768; the border between is a guess
@@ -68,46 +63,100 @@ def finetune_seeds(
     Returns a result per seed; those that trained side by side share the time they took evenly.  `report` hears the first seed's events.
     Raises as `finetune` does.
     """
-    check_inputs(experiment, inputs)
-    check_precision(experiment.precision, device)
     if states is None:
         states = own_states(experiment, inputs, device=device, execution=execution)
     at_once = seeds_at_once(experiment, execution, device)
     results: list[Result] = []
     for start in range(0, len(seeds), at_once):
-        with reproducible(), float32_products(experiment.precision):
+        with computing(experiment, inputs, device):
             together = seeds[start : start + at_once]
             results += finetune_together(experiment, inputs, together, device, execution, states, report if start == 0 else lambda event: None)
     return results
+
+
+def rehearse(
+    experiment: Experiment,
+    inputs: Inputs,
+    schedule_of: Callable[[Mapping[SplitName, int]], Schedule],
+    *,
+    device: torch.device,
+    execution: Execution = Execution(),
+    states: FrozenStates | None = None,
+) -> tuple[Event, ...]:
+    """The evaluations of a training that follows a schedule of one seed of the caller's own, made from the sizes of the splits.  Raises as `finetune` does."""
+    with computing(experiment, inputs, device):
+        setup = set_up(experiment, inputs, [experiment.seed], device, execution, states)
+        schedule = schedule_of(setup.sizes)
+        (trained,) = train(setup.learner, schedule.stages, setup.splits, experiment, device, lambda event: None, fused=not execution.plain)
+    return trained.events
+
+
+@contextmanager
+def computing(experiment: Experiment, inputs: Inputs, device: torch.device) -> Iterator[None]:
+    """The switches that training runs under.  Raises UsageError for what cannot run."""
+    check_inputs(experiment, inputs)
+    check_precision(experiment.precision, device)
+    with reproducible(), float32_products(experiment.precision):
+        yield
 
 
 def finetune_together(
     experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None, report: Report
 ) -> list[Result]:
     """A result per seed of those that train side by side, or of a single one."""
+    setup = set_up(experiment, inputs, seeds, device, execution, states)
+    learner, features = setup.learner, setup.features
+    synchronize(device)
+    started = time.perf_counter()
+    schedule = draw_schedule(experiment, setup.sizes, seeds)
+    trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain)
+    real_seconds = time.perf_counter() - started
+    spared = features.charged - features.spent if features else 0.0
+    graded = {name: answer(learner, setup.splits[name], batches, device) for name, batches in schedule.final.items()}
+    weight_norms = learner.norms(learner.parameters)
+    unseen = inputs.dataset.unseen()
+    results = []
+    for number, of_seed in enumerate(trained):
+        answers = {name: of_seeds[number][0] for name, of_seeds in graded.items()}
+        result = Result(
+            history=tuple(event for event in of_seed.events if isinstance(event, Evaluation)),
+            epoch_accuracies=tuple(event for event in of_seed.events if isinstance(event, EpochAccuracy)),
+            counts={name: of_split.count() for name, of_split in answers.items()},
+            answers=answers,
+            margins={name: of_seeds[number][1] for name, of_seeds in graded.items()},
+            unseen={name: answers[name].count(chosen) for name, chosen in unseen.items() if any(chosen)},
+            fingerprint=Fingerprint(learner.n_trained, of_seed.first_logits, weight_norms[number]),
+            train_seconds=(real_seconds + spared) / len(seeds),
+            real_seconds=real_seconds / len(seeds),
+            frozen=FrozenPart(setup.depth, states.place, states.bytes) if setup.depth and states else None,
+        )
+        results.append(result)
+    return results
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that stands before the clock starts.  depth: blocks below all that trains, 0 where every batch goes through the whole network."""
+
+    splits: Mapping[SplitName, EncodedSplit]
+    learner: Learner
+    features: Features | None
+    depth: int
+
+    @property
+    def sizes(self) -> dict[SplitName, int]:
+        """Examples per split."""
+        return {name: len(split) for name, split in self.splits.items()}
+
+
+def set_up(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None) -> Setup:
+    """Encoded texts, and what trains, for some seeds."""
     splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
     models = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
     features = Features(states, need_in(splits, experiment)) if depth and states and states.place != "not kept" else None
     learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
-    synchronize(device)
-    started = time.perf_counter()
-    schedule = draw_schedule(experiment, {name: len(split) for name, split in splits.items()}, seeds)
-    events = train(learner, schedule, splits, experiment, device, report, fused=not execution.plain)
-    real_seconds = time.perf_counter() - started
-    spared = features.charged - features.spent if features else 0.0
-    counts = {name: count_right(learner, splits[name], batches, device) for name, batches in schedule.final.items()}
-    return [
-        Result(
-            history=tuple(event for event in of_seed if isinstance(event, Evaluation)),
-            epoch_accuracies=tuple(event for event in of_seed if isinstance(event, EpochAccuracy)),
-            counts={name: of_seeds[number] for name, of_seeds in counts.items()},
-            train_seconds=(real_seconds + spared) / len(seeds),
-            real_seconds=real_seconds / len(seeds),
-            frozen=FrozenPart(depth, states.place, states.bytes) if depth and states else None,
-        )
-        for number, of_seed in enumerate(events)
-    ]
+    return Setup(splits, learner, features, depth)
 
 
 def seeds_at_once(experiment: Experiment, execution: Execution, device: torch.device) -> int:
@@ -160,71 +209,3 @@ def make_learner(models: Iterator[GPT], experiment: Experiment, execution: Execu
     if execution.plain:
         return plain_learner(first, experiment)
     return fast_learner(first, experiment, depth, features, compiled=execution.compiled and has_one_shape(experiment))
-
-
-def train(
-    learner: Learner, schedule: Schedule, splits: Splits, experiment: Experiment, device: torch.device, report: Report, *, fused: bool
-) -> list[tuple[Event, ...]]:
-    """All stages, with AdamW's update as one kernel if `fused`.  Returns each seed's evaluations and epoch accuracies in order."""
-    events: list[Sequence[Event]] = []
-    optimizer = torch.optim.AdamW(learner.parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
-    for stage in schedule.stages:
-        match stage:
-            case TrainStep(epoch, step, batch, updates):
-                losses = losses_of(learner, splits["train"], batch, experiment, device)
-                check_finite([loss.item() for loss in losses], epoch, step)
-                (torch.stack(losses).sum() / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
-                if updates:
-                    optimizer.step()
-                    optimizer.zero_grad()
-                continue
-            case LossEvaluation(epoch, step, train_batches, validation_batches):
-                train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)
-                validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment, device)
-                check_finite([*train_losses, *validation_losses], epoch, step)
-                events.append([Evaluation(epoch, step, *pair) for pair in zip(train_losses, validation_losses, strict=True)])
-            case EpochEvaluation(epoch, train_batches, validation_batches):
-                train_counts = count_right(learner, splits["train"], train_batches, device)
-                validation_counts = count_right(learner, splits["validation"], validation_batches, device)
-                accuracies = [(one.accuracy, other.accuracy) for one, other in zip(train_counts, validation_counts, strict=True)]
-                events.append([EpochAccuracy(epoch, *pair) for pair in accuracies])
-        report(events[-1][0])
-    return [*zip(*events, strict=True)]
-
-
-def losses_of(learner: Learner, split: EncodedSplit, batch: SideBySide, experiment: Experiment, device: torch.device) -> list[Tensor]:
-    """Each seed's cross entropy of its batch, a scalar; labels equal to `ignore_index` are left out."""
-    batches = [split.batch(examples).to(device) for examples in batch]
-    return [
-        F.cross_entropy(logits, batch.labels, ignore_index=experiment.ignore_index) for logits, batch in zip(learner.classify(batches), batches, strict=True)
-    ]
-
-
-@torch.no_grad()
-def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], experiment: Experiment, device: torch.device) -> list[float]:
-    """Each seed's mean over the losses of its batches."""
-    losses = [[loss.item() for loss in losses_of(learner, split, batch, experiment, device)] for batch in batches]
-    return [sum(of_seed) / len(of_seed) for of_seed in zip(*losses, strict=True)]
-
-
-@torch.no_grad()
-def count_right(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[Count]:
-    """Each seed's right classifications over its batches.  Raises TrainingError where the logits are not finite."""
-    counts = []
-    for batch in batches:
-        encoded = [split.batch(examples).to(device) for examples in batch]
-        all_logits = learner.classify(encoded)
-        if not all(logits.isfinite().all() for logits in all_logits):
-            raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
-        counts.append([(int((logits.argmax(dim=-1) == one.labels).sum()), len(one.labels)) for logits, one in zip(all_logits, encoded, strict=True)])
-    return [Count(*map(sum, zip(*of_seed, strict=True))) for of_seed in zip(*counts, strict=True)]
-
-
-def check_finite(losses: Sequence[float], epoch: int, step: int) -> None:
-    """Raise TrainingError unless every loss is a finite number."""
-    for loss in losses:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at epoch {epoch}, step {step}: no figure of this run would mean anything; lower --learning_rate, "
-                "or check --ignore_index and the weights"
-            )

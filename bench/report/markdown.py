@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench.judge import RowVerdict
-from bench.report.table import closing_line, explanations, seed_lines, table_cells
+from bench.report.table import closing_line, explanations, notes, table_cells
 from bench.results import Results
+from bench.verdict import RowVerdict
 
 
 def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:
@@ -18,7 +18,7 @@ def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:
         _line(header),
         _line("---" for _ in header),
         *(_line(cells) for cells in rows),
-        *(f"\n{line}" for line in seed_lines(results)),
+        *(f"\n{_escape(line)}" for line in notes(results, verdicts)),
     ]
     for headline, sentences in explanations(results, verdicts):
         lines += ["", f"**{_escape(headline)}**", "", *(f"- {_escape(_first_line(sentence))}" for sentence in sentences)]

@@ -3,22 +3,36 @@
 import statistics
 from collections.abc import Sequence
 
-from bench.judge import Judgement, RowVerdict, Verdict, expected_accuracies
+from bench.bands import FLAGGED_RUNS
 from bench.results import Results, RowResult
-from bench.rows import find_row
-from gptcore.dataset import SPLITS
+from bench.rows import ROWS, find_row
+from bench.verdict import Judgement, RowVerdict, Verdict
+from gptcore.dataset import SPLITS, SplitName
+from gptcore.result import Result
 
-COLUMNS = ("row", "what it changes", "train %", "validation %", "test %", "expected %", "difference", "seconds", "this run", "x published", "verdict")
+COLUMNS = (
+    "row",
+    "what it changes",
+    *(f"{split} %" for split in SPLITS),
+    "expected %",
+    "difference",
+    "notices",
+    "seconds",
+    "this run",
+    "x published",
+    "verdict",
+)
 
 
 def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The header, and one tuple of cells per row.
 
     Accuracies are percentages, differences percentage points.  seconds: what the row costs alone and from cold; this run: what it took, with what other
-    rows had paid for; x published: how many times faster the former is than the published minutes, left out where no row has any.
+    rows had paid for; x published: how many times faster the former is than the published minutes.  notices: see `NOTICES`.  Both are left out where no row
+    has any.
     """
     rows = [row_cells(verdict) for verdict in verdicts]
-    columns = [name for name in COLUMNS if name != "x published" or any(row[name] != "-" for row in rows)]
+    columns = [name for name in COLUMNS if name not in ("x published", "notices") or any(row[name] != "-" for row in rows)]
     return tuple(columns), [tuple(row[name] for name in columns) for row in rows]
 
 
@@ -34,11 +48,23 @@ def row_cells(verdict: RowVerdict) -> dict[str, str]:
         cells["x published"] = f"{verdict.published_seconds / figures.train_seconds:.2f}"
     found = {split: figures.counts[split].accuracy for split in SPLITS}
     cells |= {f"{split} %": f"{100 * found[split]:.2f}" for split in SPLITS}
+    if (power := verdict.power).drift is not None or power.drop is not None:
+        cells["notices"] = " / ".join("-" if drop is None else f"{100 * drop:.1f}" for drop in (power.drift, power.drop))
     expected = expected_accuracies(verdict)
     if expected:
         cells["expected %"] = " / ".join(f"{100 * expected[split]:.1f}" for split in SPLITS)
         cells["difference"] = " / ".join(f"{100 * (found[split] - expected[split]):+.1f}" for split in SPLITS)
     return cells
+
+
+def expected_accuracies(verdict: RowVerdict) -> dict[SplitName, float]:
+    """The accuracies a row was held against, by split; empty where it was not comparable."""
+    first: dict[SplitName, float] = {}
+    for judgement in verdict.judgements:
+        for split in SPLITS:
+            if judgement.metric == f"{split}_accuracy" and judgement.expected is not None:
+                first.setdefault(split, judgement.expected)
+    return first
 
 
 def total_seconds(result: RowResult) -> float:
@@ -48,6 +74,8 @@ def total_seconds(result: RowResult) -> float:
 
 def verdict_text(verdict: RowVerdict) -> str:
     """The verdict, with a word on what only warns."""
+    if verdict.verdict is Verdict.DRIFTED and verdict.holds:
+        return f"{verdict.verdict} (warning)"
     warns = [judgement for judgement in verdict.judgements if judgement.advisory and judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
     return str(verdict.verdict) + "".join(f", {'slower' if judgement.verdict is Verdict.REGRESSED else 'faster'}" for judgement in warns)
 
@@ -71,8 +99,67 @@ def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[tuple
         sentences = [explain(judgement) for judgement in verdict.judgements if worth_telling(judgement)]
         if sentences:
             headline = f"row {verdict.row} ({find_row(verdict.row).name}): {verdict_text(verdict)}"
-            told.append((headline, [*sentences, f"again: {results.info.command} --rows {verdict.row}"]))
+            flipped = [] if verdict.holds else flipped_texts(verdict, results)
+            told.append((headline, [*sentences, *flipped, f"again: {results.info.command} --rows {verdict.row}"]))
     return told
+
+
+def flipped_texts(verdict: RowVerdict, results: Results) -> list[str]:
+    """The test texts that went from right to wrong since the baseline, one sentence each, after one that counts them."""
+    flips = verdict.flips
+    if flips is None or not (flips.lost or flips.gained):
+        return []
+    counted = f"{len(flips.lost)} test texts went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
+    if len(results.test_texts) <= max(flips.lost, default=0):
+        return [f"{counted}; numbers of the former: {', '.join(str(number + 1) for number in flips.lost)}"]
+    return [f"{counted}{':' if flips.lost else ''}", *(f"right to wrong, text {number + 1}: {results.test_texts[number]}" for number in flips.lost)]
+
+
+def notes(results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
+    """The lines under the table: what a column means, what several seeds gave, what leaked."""
+    powers = [verdict.power for verdict in verdicts]
+    known = [NOTICES, clean_line()] if any(power.drift is not None or power.drop is not None for power in powers) else []
+    return [*known, *seed_lines(results), *leak_lines(results), *invariant_lines(results)]
+
+
+def invariant_lines(results: Results) -> list[str]:
+    """What was checked of the run itself: the number of invariants that hold, and every one that does not."""
+    broken = [invariant for invariant in results.invariants if not invariant.holds]
+    told = [f"invariant broken: {invariant.name} ({invariant.explanation})" for invariant in broken]
+    held = f"{len(results.invariants) - len(broken)} of {len(results.invariants)} invariants hold"
+    names = "; ".join(invariant.name for invariant in results.invariants if invariant.holds)
+    return [f"{held}: {names}" if names else held, *told] if results.invariants else []
+
+
+NOTICES = "notices: the drop of test accuracy, in points, that leaves the numerical band (same seed) / that is called regressed with 95 % power (any seed)"
+
+
+def clean_line() -> str:
+    """How often a clean run is flagged."""
+    return (
+        f"a clean run of all rows is flagged in at most {FLAGGED_RUNS:.0%} of runs for rounding and {FLAGGED_RUNS:.0%} for its seeds, a single row in at "
+        f"most {FLAGGED_RUNS / len(ROWS):.2%} of runs for each, by the way the bands are derived"
+    )
+
+
+def leak_lines(results: Results) -> list[str]:
+    """For every row its accuracy on the validation and test texts that do not stand verbatim in train, and the difference that makes."""
+    lines = []
+    for number, result in results.rows.items():
+        if result.figures and (leaks := leaky_splits(result.figures)):
+            parts = []
+            for split in leaks:
+                unseen, all_texts = result.figures.unseen[split], result.figures.counts[split]
+                parts.append(f"{split} {percent(unseen.accuracy)} of {unseen.n} ({100 * (unseen.accuracy - all_texts.accuracy):+.2f} points)")
+            lines.append(f"row {number}, texts that do not stand in train: {', '.join(parts)}")
+    if not lines and any(result.figures for result in results.rows.values()):
+        lines.append("no validation or test text stands verbatim in train")
+    return lines
+
+
+def leaky_splits(figures: Result) -> list[SplitName]:
+    """The splits some of whose texts stand in train, and some do not."""
+    return [split for split, count in figures.unseen.items() if count.n < figures.counts[split].n]
 
 
 def seed_lines(results: Results) -> list[str]:
@@ -95,13 +182,15 @@ def worth_telling(judgement: Judgement) -> bool:
 
 def explain(judgement: Judgement) -> str:
     """One judgement as a sentence."""
-    if judgement.found is None or judgement.expected is None or judgement.low is None or judgement.high is None:
-        return f"{judgement.verdict}: {judgement.explanation}"
+    if judgement.found is None or judgement.expected is None:
+        metric = "" if judgement.metric == "row" else f"{judgement.metric.replace('_', ' ')} "
+        return f"{metric}{judgement.verdict}: {judgement.explanation}"
     number = percent if judgement.metric.endswith("accuracy") else plain
     warning = "warning, " if judgement.advisory else ""
+    band = "" if judgement.low is None or judgement.high is None else f", allowed {number(judgement.low)} to {number(judgement.high)}"
     return (
-        f"{warning}{judgement.metric.replace('_', ' ')} {judgement.verdict} from {number(judgement.expected)} to {number(judgement.found)}, "
-        f"allowed {number(judgement.low)} to {number(judgement.high)} ({judgement.against}; {judgement.explanation})"
+        f"{warning}{judgement.metric.replace('_', ' ')} {judgement.verdict} from {number(judgement.expected)} to {number(judgement.found)}{band} "
+        f"({judgement.against}; {judgement.explanation})"
     )
 
 
@@ -111,5 +200,5 @@ def percent(fraction: float) -> str:
 
 
 def plain(value: float) -> str:
-    """A loss or a number of seconds."""
-    return f"{value:.4f}"
+    """A loss, a norm or a number of seconds."""
+    return f"{value:.7g}"

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.judge import RowVerdict, Verdict
-from bench.report.table import closing_line, explanations, seed_lines, table_cells, total_seconds
+from bench.report.table import closing_line, explanations, notes, table_cells, total_seconds
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
 from bench.tiers import Tier
+from bench.verdict import RowVerdict, Verdict
 from gptcore.dataset import SPLITS
 from gptcore.experiment import Experiment
 from gptcore.model import GPTConfig
@@ -20,12 +20,13 @@ from gptcore.result import Result
 STYLES = {
     Verdict.PASS: "green",
     Verdict.NOT_COMPARABLE: "yellow",
+    Verdict.DRIFTED: "bold magenta",
     Verdict.IMPROVED: "bold cyan",
     Verdict.REGRESSED: "bold red",
     Verdict.MISSING: "bold red",
     Verdict.ERROR: "bold red",
 }
-NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "seconds", "this run", "x published"))
+NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "x published"))
 PLAIN_WIDTH = 160
 
 
@@ -63,7 +64,7 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
     for verdict, cells in zip(verdicts, rows, strict=True):
         table.add_row(*(escape(cell) for cell in cells[:-1]), f"[{STYLES[verdict.verdict]}]{escape(cells[-1])}[/]")
     console.print(table)
-    for line in seed_lines(results):
+    for line in notes(results, verdicts):
         console.print(line, markup=False, soft_wrap=True)
     for headline, sentences in explanations(results, verdicts):
         console.print(headline, markup=False, style="bold", soft_wrap=True)

@@ -14,11 +14,12 @@ from bench.results import Results, RowResult, RunInfo, create_folder, read_resul
 from bench.rows import select_rows
 from bench.run import Request, finish, run_rows, start_run
 from bench.tiers import Tier
+from gptcore.answers import Answers, pack
 from gptcore.dataset import SPLITS, Dataset, Split
 from gptcore.errors import AssetError
 from gptcore.inputs import Inputs
 from gptcore.model import GPTConfig
-from gptcore.result import Count, EpochAccuracy, Evaluation, Result
+from gptcore.result import EpochAccuracy, Evaluation, Fingerprint, Result
 from gptcore.tokenizer import make_tokenizer
 
 # Properties are tried on the same examples everywhere, however slow the machine.
@@ -88,14 +89,29 @@ def toy_run(tmp_path, toy_request, expectations):
     return SimpleNamespace(folder=folder, results=results, expectations=with_baselines(expectations, results))
 
 
-def make_figures(train_loss=0.5, validation_loss=0.6, right=(1005, 148, 285), n=(1040, 149, 300), seconds=16.0):
-    return Result(
-        history=(Evaluation(1, 0, 0.9, 0.9), Evaluation(1, 50, train_loss, validation_loss)),
-        epoch_accuracies=(EpochAccuracy(1, 0.9, 0.9),),
-        counts={split: Count(*pair) for split, pair in zip(SPLITS, zip(right, n, strict=True), strict=True)},
-        train_seconds=seconds,
-        real_seconds=seconds,
-    )
+def make_answers(right, n, wrong_at=None):
+    """The first `right` of `n` texts are right; or all but those at the given places."""
+    flags = [index < right for index in range(n)] if wrong_at is None else [index not in wrong_at for index in range(n)]
+    return Answers(n, pack(flags), pack([True] * n))
+
+
+def make_figures(train_loss=0.5, validation_loss=0.6, right=(1005, 148, 285), n=(1040, 149, 300), seconds=16.0, wrong_test=None, **fields):
+    """Figures of one seed; `wrong_test`: numbers of the wrong test texts, instead of the last ones."""
+    answers = {split: make_answers(*pair) for split, pair in zip(SPLITS, zip(right, n, strict=True), strict=True)}
+    if wrong_test is not None:
+        answers["test"] = make_answers(0, n[2], wrong_test)
+    usual = {
+        "history": (Evaluation(1, 0, 0.9, 0.9, 2.0), Evaluation(1, 50, train_loss, validation_loss, 1.0)),
+        "epoch_accuracies": (EpochAccuracy(1, 0.9, 0.9),),
+        "counts": {split: of_split.count() for split, of_split in answers.items()},
+        "answers": answers,
+        "margins": {split: tuple(1.0 if flag else -1.0 for flag in of_split.is_right()) for split, of_split in answers.items()},
+        "unseen": {split: answers[split].count() for split in SPLITS if split != "train"},
+        "fingerprint": Fingerprint(1538, (0.25, -0.5), 12.5),
+        "train_seconds": seconds,
+        "real_seconds": seconds,
+    }
+    return Result(**usual | fields)
 
 
 @pytest.fixture

@@ -179,7 +179,9 @@ def right_of(network, loader, settings, batches=None):
 
 
 def finetune(settings, dataset, weights_path):
-    """Returns the history as (epoch, step, train loss, validation loss), the epochs' accuracies, and (right, n) of the three splits."""
+    """Returns the history as (epoch, step, train loss, validation loss, gradient norm), the epochs' accuracies, (right, n) of the three splits, the logits
+    of the first training batch, and the norm of what trains.
+    """
     if settings.no_padding:
         length = None
     elif settings.context_length == "longest_training_example":
@@ -196,12 +198,15 @@ def finetune(settings, dataset, weights_path):
     torch.manual_seed(settings.seed)
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    history, epoch_accuracies, step = [], [], 0
+    history, epoch_accuracies, step, first_logits = [], [], 0, None
     for epoch in range(settings.num_epochs):
         waiting = 0
         for ids, labels in train_loader:
-            loss = F.cross_entropy(logits_of(network, ids, settings), labels) / settings.accumulation_steps
+            logits = logits_of(network, ids, settings)
+            first_logits = logits.flatten().tolist() if first_logits is None else first_logits
+            loss = F.cross_entropy(logits, labels) / settings.accumulation_steps
             loss.backward()
+            gradient_norm = norm_of(parameter.grad for parameter in trainable if parameter.grad is not None)
             waiting += 1
             if waiting == settings.accumulation_steps:
                 optimizer.step()
@@ -212,11 +217,17 @@ def finetune(settings, dataset, weights_path):
                 optimizer.step()
                 optimizer.zero_grad()
             if step % settings.eval_freq == 0:
-                history.append((epoch + 1, step, mean_loss(network, train_loader, settings), mean_loss(network, validation_loader, settings)))
+                losses = mean_loss(network, train_loader, settings), mean_loss(network, validation_loader, settings)
+                history.append((epoch + 1, step, *losses, gradient_norm))
             step += 1
         accuracies = []
         for loader in (train_loader, validation_loader):
             right, n = right_of(network, loader, settings, settings.eval_iter)
             accuracies.append(right / n)
         epoch_accuracies.append(tuple(accuracies))
-    return history, epoch_accuracies, [right_of(network, loader, settings) for loader in (train_loader, validation_loader, test_loader)]
+    counts = [right_of(network, loader, settings) for loader in (train_loader, validation_loader, test_loader)]
+    return history, epoch_accuracies, counts, first_logits, norm_of(trainable)
+
+
+def norm_of(tensors):
+    return sum((tensor.detach() ** 2).sum().item() for tensor in tensors) ** 0.5

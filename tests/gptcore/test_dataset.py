@@ -126,3 +126,8 @@ def test_the_limit_shortens_the_training_split_alone(dataset):
 def test_a_limit_that_leaves_nothing_is_refused(limit, dataset):
     with pytest.raises(UsageError, match=f"--limit_train {limit} leaves nothing"):
         dataset.limit_train(limit)
+
+
+def test_unseen_texts_are_those_that_do_not_stand_verbatim_in_train():
+    dataset = Dataset(Split(("a", "b"), (0, 1)), Split(("A", "b"), (0, 0)), Split(("c",), (1,)))
+    assert dataset.unseen() == {"validation": (True, False), "test": (True,)}

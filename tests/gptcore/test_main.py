@@ -61,7 +61,7 @@ def test_a_run_prints_and_writes_its_figures(small_world, tmp_path, capsys):
     printed = capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
 
-    assert [set(entry) for entry in figures["history"]] == [{"epoch", "step", "train_loss", "validation_loss"}] * 4
+    assert [set(entry) for entry in figures["history"]] == [{"epoch", "step", "train_loss", "validation_loss", "gradient_norm"}] * 4
     assert [(entry["epoch"], entry["step"]) for entry in figures["history"]] == [(1, 0), (1, 3), (2, 6), (2, 9)]
     assert [entry["epoch"] for entry in figures["epoch_accuracies"]] == [1, 2]
     assert {name: count["n"] for name, count in figures["counts"].items()} == {"train": 40, "validation": 13, "test": 11}

@@ -111,6 +111,12 @@ def test_the_splits_are_the_published_ones(real_data):
     }
 
 
+def test_some_texts_stand_verbatim_in_train(real_data):
+    """SPEC §1: 36 of the 300 test texts and 12 of the 149 validation texts do."""
+    unseen = load_published_dataset().unseen()
+    assert {name: sum(flags) for name, flags in unseen.items()} == {"validation": 137, "test": 264}
+
+
 def test_the_texts_have_the_published_token_lengths(real_data):
     tokenizer = gpt2_tokenizer()
     lengths = {name: [len(tokenizer.encode(text)) for text in split.texts] for name, split in load_published_dataset().splits.items()}

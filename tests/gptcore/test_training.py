@@ -6,6 +6,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+import gptcore.loop
 import gptcore.training
 from gptcore.dataset import Dataset, Split
 from gptcore.errors import TrainingError, UsageError
@@ -27,12 +28,17 @@ def agrees_with_reference(reference, inputs_of, request):
         inputs = inputs_of(experiment)
         result = finetune(experiment, inputs, device=CPU, execution=request.param)
         with torch.random.fork_rng():
-            history, epoch_accuracies, counts = reference.finetune(experiment, inputs.dataset, inputs.weights)
+            history, epoch_accuracies, counts, first_logits, weight_norm = reference.finetune(experiment, inputs.dataset, inputs.weights)
         assert [(evaluation.epoch, evaluation.step) for evaluation in result.history] == [entry[:2] for entry in history]
         losses = [(evaluation.train_loss, evaluation.validation_loss) for evaluation in result.history]
-        torch.testing.assert_close(torch.tensor(losses), torch.tensor([entry[2:] for entry in history]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.tensor(losses), torch.tensor([entry[2:4] for entry in history]), atol=1e-5, rtol=0)
         assert [(epoch.train_accuracy, epoch.validation_accuracy) for epoch in result.epoch_accuracies] == epoch_accuracies
         assert [(count.right, count.n) for count in result.counts.values()] == counts
+        norms = [evaluation.gradient_norm for evaluation in result.history]
+        torch.testing.assert_close(torch.tensor(norms), torch.tensor([entry[4] for entry in history]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(torch.tensor(result.fingerprint.first_logits), torch.tensor(first_logits), atol=1e-5, rtol=0)
+        # AdamW turns rounding into full steps where a gradient is zero, as that of the bias of the keys is: no prediction feels it, the norm does.
+        assert result.fingerprint.weight_norm == pytest.approx(weight_norm, rel=2e-4)
 
     return check
 
@@ -166,8 +172,9 @@ def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniatu
     monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(gptcore.training, "encode_dataset", taking(10_000, gptcore.training.encode_dataset))
     monkeypatch.setattr(gptcore.training, "build_classifiers", taking(10_000, gptcore.training.build_classifiers))
-    monkeypatch.setattr(gptcore.training, "losses_of", taking(1, gptcore.training.losses_of))
-    monkeypatch.setattr(gptcore.training, "count_right", taking(100, gptcore.training.count_right))
+    monkeypatch.setattr(gptcore.loop, "losses_of", taking(1, gptcore.loop.losses_of))
+    for module in (gptcore.loop, gptcore.training):  # the one measures after an epoch, the other at the end
+        monkeypatch.setattr(module, "answer", taking(100, module.answer))
     result = finetune(experiment, inputs, device=CPU)
     # 5 batches, 3 + 2 batches of one evaluation (validation has two), one measurement of both splits after the epoch
     assert result.train_seconds == 5 + 3 + 2 + 2 * 100

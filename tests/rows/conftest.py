@@ -6,22 +6,25 @@ from pathlib import Path
 import pytest
 
 from bench.expectations import Expectations, load_expectations
-from bench.judge import RowVerdict, judge_row
-from bench.options import add_expected, add_out, add_request, request_from
+from bench.invariants import check_invariants
+from bench.judge import holds, judge_row
+from bench.options import add_expected, add_out, add_request, add_strictness, request_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
 from bench.run import Request, finish, plan_of, run_row, start_run
+from bench.verdict import RowVerdict, Strictness
 from gptcore.errors import UserError
 
 
 class Suite:
     """A run under pytest: the same request, folder and judge as `python -m bench run`."""
 
-    def __init__(self, request: Request, folder: Path, expectations: Expectations) -> None:
+    def __init__(self, request: Request, folder: Path, expectations: Expectations, strictness: Strictness) -> None:
         self.request = request
         self.folder = folder
         self.expectations = expectations
+        self.strictness = strictness
         self.finished = 0
         self.plan = plan_of(request)
 
@@ -29,14 +32,16 @@ class Suite:
         return run_row(row, self.request, self.folder, self.plan)
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
-        return judge_row(row, result, read_results(self.folder).info, self.expectations)
+        return judge_row(row, result, read_results(self.folder).info, self.expectations, self.strictness)
 
     def show_progress(self, result: RowResult) -> None:
         self.finished += 1
         print_progress(make_console(), result, self.finished, len(self.request.rows))
 
-    def finish(self) -> None:
-        self.results, self.verdicts = finish(self.folder, self.expectations)
+    def finish(self, *, interrupted: bool) -> None:
+        if not interrupted:
+            check_invariants(self.request, self.folder)
+        self.results, self.verdicts = finish(self.folder, self.expectations, self.strictness)
 
 
 SUITE = pytest.StashKey[Suite]()
@@ -47,6 +52,7 @@ def pytest_addoption(parser):
     add_request(add)
     add_out(add)
     add_expected(add)
+    add_strictness(add)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,7 +74,7 @@ def pytest_configure(config):
     option.benchmark_quiet = True
     if option.tbstyle == "auto":
         option.tbstyle = "no"  # the report under the table says it all
-    config.stash[SUITE] = Suite(request, folder, expectations)
+    config.stash[SUITE] = Suite(request, folder, expectations, option.strictness)
 
 
 def pytest_generate_tests(metafunc):
@@ -95,8 +101,8 @@ def pytest_sessionfinish(session):
         # pytest-benchmark cannot summarise the row that an interruption cut short.
         benchmarks = session.config._benchmarksession.benchmarks
         benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark]
-        suite.finish()
-        if session.exitstatus == pytest.ExitCode.OK and not all(verdict.holds for verdict in suite.verdicts):
+        suite.finish(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
+        if session.exitstatus == pytest.ExitCode.OK and not holds(suite.results, suite.verdicts):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
 

@@ -1,0 +1,122 @@
+"""The training loop: through the stages of a schedule, for all seeds of a learner at once.  (SPEC §5)"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gptcore.answers import Answers, pack
+from gptcore.batches import Batch, EncodedSplit
+from gptcore.dataset import SplitName
+from gptcore.errors import TrainingError
+from gptcore.experiment import Experiment
+from gptcore.learner import Learner
+from gptcore.result import EpochAccuracy, Evaluation, Event
+from gptcore.schedule import EpochEvaluation, LossEvaluation, SideBySide, Stage, TrainStep
+
+Report = Callable[[Event], None]
+Splits = Mapping[SplitName, EncodedSplit]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one seed's training said: its evaluations and epoch accuracies in order, and the logits of its first batch before any update."""
+
+    events: tuple[Event, ...]
+    first_logits: tuple[float, ...]
+
+
+def train(
+    learner: Learner, stages: Sequence[Stage], splits: Splits, experiment: Experiment, device: torch.device, report: Report, *, fused: bool
+) -> list[Trained]:
+    """All stages, with AdamW's update as one kernel if `fused`.  Returns what each seed's training said; `report` hears the first one's events."""
+    events: list[Sequence[Event]] = []
+    first_logits: list[tuple[float, ...]] = []
+    gradient_norms: list[float] = []
+    optimizer = torch.optim.AdamW(learner.parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
+    for stage, following in zip(stages, [*stages[1:], None], strict=True):
+        match stage:
+            case TrainStep(epoch, step, batch, updates):
+                batches, logits = classify(learner, splits["train"], batch, device)
+                first_logits = first_logits or [tuple(of_seed.detach().flatten().tolist()) for of_seed in logits]
+                losses = losses_of(logits, batches, experiment)
+                check_finite([loss.item() for loss in losses], epoch, step)
+                (torch.stack(losses).sum() / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
+                if isinstance(following, LossEvaluation):
+                    gradient_norms = learner.norms([parameter.grad for parameter in learner.parameters])
+                if updates:
+                    optimizer.step()
+                    optimizer.zero_grad()
+                continue
+            case LossEvaluation(epoch, step, train_batches, validation_batches):
+                train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)
+                validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment, device)
+                check_finite([*train_losses, *validation_losses], epoch, step)
+                events.append([Evaluation(epoch, step, *figures) for figures in zip(train_losses, validation_losses, gradient_norms, strict=True)])
+            case EpochEvaluation(epoch, train_batches, validation_batches):
+                train_answers = answer(learner, splits["train"], train_batches, device)
+                validation_answers = answer(learner, splits["validation"], validation_batches, device)
+                both = zip(train_answers, validation_answers, strict=True)
+                events.append([EpochAccuracy(epoch, one.count().accuracy, other.count().accuracy) for (one, _), (other, _) in both])
+        report(events[-1][0])
+    return [Trained(of_seed, logits) for of_seed, logits in zip(zip(*events, strict=True), first_logits, strict=True)]
+
+
+def classify(learner: Learner, split: EncodedSplit, batch: SideBySide, device: torch.device) -> tuple[list[Batch], Sequence[Tensor]]:
+    """Each seed's batch, encoded, and its logits, (B, 2)."""
+    batches = [split.batch(examples).to(device) for examples in batch]
+    return batches, learner.classify(batches)
+
+
+def losses_of(logits: Sequence[Tensor], batches: Sequence[Batch], experiment: Experiment) -> list[Tensor]:
+    """Each seed's cross entropy, a scalar; labels equal to `ignore_index` are left out."""
+    return [F.cross_entropy(of_seed, batch.labels, ignore_index=experiment.ignore_index) for of_seed, batch in zip(logits, batches, strict=True)]
+
+
+@torch.no_grad()
+def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], experiment: Experiment, device: torch.device) -> list[float]:
+    """Each seed's mean over the losses of its batches."""
+    losses = []
+    for batch in batches:
+        encoded, logits = classify(learner, split, batch, device)
+        losses.append([loss.item() for loss in losses_of(logits, encoded, experiment)])
+    return [sum(of_seed) / len(of_seed) for of_seed in zip(*losses, strict=True)]
+
+
+@torch.no_grad()
+def answer(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[tuple[Answers, tuple[float, ...]]]:
+    """How each seed's model classifies the texts of its batches: which it has right, and by what margins, rounded to 1e-6.
+
+    A margin is by how much the logit of a text's own class exceeds the other's, 0 where the text was in no batch.
+    Raises TrainingError where the logits are not finite.
+    """
+    n_seeds, n = len(batches[0]), len(split)
+    margins = torch.zeros(n_seeds, n)
+    right, asked = torch.zeros(2, n_seeds, n, dtype=torch.bool)
+    for batch in batches:
+        encoded, all_logits = classify(learner, split, batch, device)
+        for seed, (examples, one, logits) in enumerate(zip(batch, encoded, all_logits, strict=True)):
+            if not logits.isfinite().all():
+                raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
+            chosen = list(examples)
+            own = one.labels[:, None]  # (B, 1)
+            margins[seed, chosen] = (logits.gather(1, own) - logits.gather(1, 1 - own)).squeeze(1).cpu()
+            right[seed, chosen] = (logits.argmax(dim=-1) == one.labels).cpu()
+            asked[seed, chosen] = True
+    return [
+        (Answers(n, pack(right[seed].tolist()), pack(asked[seed].tolist())), tuple(round(margin, 6) for margin in margins[seed].tolist()))
+        for seed in range(n_seeds)
+    ]
+
+
+def check_finite(losses: Sequence[float], epoch: int, step: int) -> None:
+    """Raise TrainingError unless every loss is a finite number."""
+    for loss in losses:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at epoch {epoch}, step {step}: no figure of this run would mean anything; lower --learning_rate, "
+                "or check --ignore_index and the weights"
+            )

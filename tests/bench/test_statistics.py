@@ -1,0 +1,313 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.statistics import (
+    Interval,
+    counts_band,
+    flips_interval,
+    highest_rate,
+    mcnemar,
+    noticed_drop,
+    paired_interval,
+    proportions_interval,
+    proportions_test,
+    seeds_band,
+    smallest_noticed_flips,
+    student_test,
+    tolerance_factor,
+)
+
+RECORDED = (0.95, 0.96, 0.943, 0.967, 0.953)
+LEVELS = (0.2, 0.05, 0.01, 0.001)
+
+accuracies = st.integers(0, 1000).map(lambda right: right / 1000)
+samples = st.lists(accuracies, min_size=2, max_size=12)
+levels = st.floats(1e-6, 0.999)
+grains = st.sampled_from([0.0, 0.001, 0.05])
+counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+flips = st.tuples(st.integers(0, 100), st.integers(0, 100), st.integers(1, 100)).map(lambda drawn: (drawn[0], drawn[1], sum(drawn)))  # lost, gained, n
+
+
+def bounds(interval):
+    return interval.low, interval.high
+
+
+# Values over seeds
+
+
+@pytest.mark.parametrize("found", [(0.93, 0.94, 0.955), (0.99, 0.9), (*RECORDED[:4], 0.1)])
+def test_student_test_equals_scipy(found):
+    assert student_test(found, RECORDED) == pytest.approx(stats.ttest_ind(found, RECORDED, equal_var=True).pvalue, rel=1e-10)
+
+
+def test_one_found_value_is_tested_with_the_recorded_variance():
+    t = (0.93 - np.mean(RECORDED)) / (np.std(RECORDED, ddof=1) * math.sqrt(1 + 1 / 5))
+    assert student_test([0.93], RECORDED) == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-10)
+    assert student_test(RECORDED, [0.93]) == student_test([0.93], RECORDED)
+
+
+def test_seeds_that_all_agree_make_another_value_impossible_only_without_a_grain():
+    same = [0.1] * 5
+    assert student_test([0.1], same) == 1.0
+    assert student_test([0.1], same, grain=0.01) == 1.0
+    assert student_test([0.2], same) == 0.0
+    assert student_test([0.2], same, grain=0.01) == pytest.approx(2 * stats.t.sf(10 * math.sqrt(12 / 1.2), 4))
+    assert bounds(seeds_band(same, 0.05)) == (0.1, 0.1)
+
+
+@given(samples, samples, grains)
+def test_student_test_is_symmetric(found, recorded, grain):
+    p = student_test(found, recorded, grain=grain)
+    assert 0 <= p <= 1
+    assert p == pytest.approx(student_test(recorded, found, grain=grain))
+    assert p == pytest.approx(student_test([1 - value for value in found], [1 - value for value in recorded], grain=grain), abs=1e-9)
+
+
+@given(samples, accuracies)
+def test_a_coarser_grain_makes_any_difference_likelier(recorded, value):
+    assert student_test([value], recorded) <= student_test([value], recorded, grain=0.001) <= student_test([value], recorded, grain=0.1)
+
+
+@given(samples, levels, st.sampled_from([0.001, 0.05]))
+def test_the_border_of_the_band_has_the_level_as_its_p_value(recorded, level, grain):
+    for border in bounds(seeds_band(recorded, level, grain=grain)):
+        assert student_test([border], recorded, grain=grain) == pytest.approx(level, rel=1e-6)
+
+
+@given(samples, levels, st.integers(1, 9), grains)
+def test_the_band_contains_the_mean_and_widens_with_a_smaller_level(recorded, level, n_found, grain):
+    narrow, wide = (seeds_band(recorded, chance, n_found=n_found, grain=grain) for chance in (level, level / 2))
+    assert pytest.approx(np.mean(recorded)) == (narrow.low + narrow.high) / 2
+    assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+def test_the_band_of_a_further_mean_equals_its_formula():
+    reach = stats.t.isf(0.005, 4) * np.std(RECORDED, ddof=1) * math.sqrt(1 / 3 + 1 / 5)
+    assert bounds(seeds_band(RECORDED, 0.01, n_found=3)) == pytest.approx((np.mean(RECORDED) - reach, np.mean(RECORDED) + reach))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("n_found", [1, 2, 5, 20])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95, 0.99])
+def test_noticed_drop_has_the_power_statsmodels_computes(level, n_found, power):
+    statsmodels_power = pytest.importorskip("statsmodels.stats.power")
+    effect = noticed_drop(RECORDED, level, n_found=n_found, power=power) / np.std(RECORDED, ddof=1)
+    # one tail at half the level: of both, statsmodels makes nan where the other tail is too small for scipy
+    found = statsmodels_power.TTestIndPower().power(effect, nobs1=5, alpha=level / 2, ratio=n_found / 5, alternative="larger")
+    assert found == pytest.approx(power, abs=1e-8)
+
+
+def test_noticed_drop_adds_the_rounding_to_the_spread():
+    assert noticed_drop([0.5, 0.5, 0.5], 0.05) == 0.0
+    spread = 0.1 / math.sqrt(12)
+    same_spread = [0.5 - spread, 0.5, 0.5 + spread]
+    assert noticed_drop([0.5, 0.5, 0.5], 0.05, grain=0.1) == pytest.approx(noticed_drop(same_spread, 0.05))
+
+
+def test_noticed_drop_of_two_seeds_is_inverse_to_a_strict_level():  # as the quantile of Student's t with one degree of freedom
+    assert noticed_drop([0.0, 2.0], 1e-9) == pytest.approx(1e6 * noticed_drop([0.0, 2.0], 1e-3), rel=1e-5)
+
+
+@given(samples, st.floats(1e-4, 0.2), st.floats(0.3, 0.99))
+def test_noticed_drop_shrinks_with_more_found_values_and_grows_with_power(recorded, level, power):
+    drop = noticed_drop(recorded, level, power=power, grain=0.001)
+    assert 0 < noticed_drop(recorded, level, power=power, grain=0.001, n_found=3) < drop
+    assert drop < noticed_drop(recorded, level, power=power + 0.005, grain=0.001)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_paired_interval_equals_scipy(confidence):
+    differences = [0.01, -0.02, 0.015, 0.003]
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(confidence)
+    assert bounds(paired_interval(differences, confidence)) == pytest.approx((expected.low, expected.high))
+
+
+def test_differences_that_are_all_zero_leave_no_doubt_and_equal_ones_that_of_their_rounding():
+    assert paired_interval([0.0, 0.0, 0.0], grain=0.01) == Interval(0.0, 0.0)
+    assert paired_interval([0.5, 0.5]) == Interval(0.5, 0.5)
+    reach = stats.t.isf(0.025, 1) * 0.01 / math.sqrt(6) / math.sqrt(2)
+    assert bounds(paired_interval([0.5, 0.5], grain=0.01)) == pytest.approx((0.5 - reach, 0.5 + reach))
+
+
+# Answers to the same texts
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mcnemar_equals_the_binomial_test(lost, gained):
+    expected = stats.binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
+    assert mcnemar(lost, gained) == pytest.approx(expected, rel=1e-9)
+    assert mcnemar(lost, gained) == mcnemar(gained, lost) <= 1.0
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (1, 0), (6, 0), (10, 3), (7, 7), (25, 60)])
+def test_mcnemar_equals_statsmodels(lost, gained):
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    if lost + gained:
+        assert mcnemar(lost, gained) == pytest.approx(tables.mcnemar([[100, lost], [gained, 50]], exact=True).pvalue)
+    else:
+        assert mcnemar(lost, gained) == 1.0
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.05, 6), (0.01, 8), (0.001, 11), (0.03125, 7), (0.9, 2)])
+def test_smallest_noticed_flips_is_the_first_significant_number(level, expected):
+    assert smallest_noticed_flips(level) == expected
+    assert mcnemar(expected, 0) < level <= mcnemar(expected - 1, 0)
+
+
+def test_flips_interval_equals_bonett_and_price_by_hand():
+    # 4 lost, 10 gained of 98: shares 5/100 and 11/100, difference 0.06, variance (0.16 - 0.0036) / 100
+    reach = 1.959963984540054 * math.sqrt(0.001564)
+    assert bounds(flips_interval(4, 10, 98)) == pytest.approx((0.06 - reach, 0.06 + reach))
+
+
+def test_flips_interval_is_clipped_where_every_answer_flips():
+    assert flips_interval(1, 0, 1).low == -1.0
+    assert flips_interval(0, 30, 30).high == 1.0
+
+
+@given(flips, levels)
+def test_flips_interval_mirrors_and_widens_with_confidence(drawn, level):
+    lost, gained, n = drawn
+    interval, wider = flips_interval(lost, gained, n, 1 - level), flips_interval(lost, gained, n, 1 - level / 2)
+    mirrored = flips_interval(gained, lost, n, 1 - level)
+    assert bounds(interval) == pytest.approx((-mirrored.high, -mirrored.low))
+    assert -1 <= wider.low <= interval.low <= (gained - lost) / (n + 2) <= interval.high <= wider.high <= 1
+
+
+# Counts of independent texts
+
+
+@given(counts, counts, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_proportions_interval_equals_statsmodels(one, other, confidence):
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    expected = proportion.confint_proportions_2indep(*one, *other, method="newcomb", compare="diff", alpha=1 - confidence)
+    assert bounds(proportions_interval(*one, *other, confidence)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_proportions_interval_equals_newcombes_own_example():
+    assert bounds(proportions_interval(56, 70, 48, 80)) == pytest.approx((0.0524, 0.3339), abs=5e-5)  # his table II, case (a)
+
+
+@given(counts, counts, levels)
+def test_proportions_interval_contains_the_difference_and_mirrors(one, other, level):
+    interval, mirrored = proportions_interval(*one, *other, 1 - level), proportions_interval(*other, *one, 1 - level)
+    assert one[0] / one[1] - other[0] / other[1] in interval
+    assert bounds(interval) == pytest.approx((-mirrored.high, -mirrored.low))
+    assert -1 <= interval.low <= interval.high <= 1
+
+
+@given(counts, counts)
+def test_proportions_test_equals_fishers(one, other):
+    (right, n), (other_right, other_n) = one, other
+    expected = stats.fisher_exact([[right, n - right], [other_right, other_n - other_right]]).pvalue
+    assert proportions_test(*one, *other) == pytest.approx(expected, rel=1e-9)
+    assert proportions_test(*one, *other) == pytest.approx(proportions_test(*other, *one), rel=1e-9)
+
+
+def test_proportions_test_equals_fishers_on_large_counts():
+    expected = stats.fisher_exact([[23_800, 1_200], [24_000, 1_000]]).pvalue
+    assert proportions_test(23_800, 25_000, 24_000, 25_000) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 300), (300, 300)])
+def test_all_right_or_all_wrong_on_both_sides_is_no_difference(right, n):
+    assert proportions_test(right, n, right, n) == 1.0
+    assert right in counts_band(right, n, 0.05)
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), levels)
+def test_counts_band_holds_just_the_counts_that_are_not_rejected(one, level):
+    right, n = one
+    band = counts_band(right, n, level)
+    assert [count for count in range(n + 1) if count in band] == [count for count in range(n + 1) if proportions_test(count, n, right, n) >= level]
+    assert right in band
+
+
+# Tolerances and rates
+
+
+@given(st.integers(1, 500), st.floats(0.01, 0.999), st.floats(0.01, 0.999))
+def test_tolerance_factor_covers_with_just_its_confidence(n, coverage, confidence):
+    # the factor times the root mean square reaches far enough if n * square exceeds n * (z / factor)^2, a chi-square of n
+    z = stats.norm.ppf((1 + coverage) / 2)
+    assert stats.chi2.sf(n * (z / tolerance_factor(n, coverage, confidence)) ** 2, n) == pytest.approx(confidence)
+
+
+def test_tolerance_factor_shrinks_towards_the_normal_quantile():
+    factors = [tolerance_factor(n, 0.95) for n in (1, 5, 30, 1000, 10**7)]
+    assert factors == sorted(factors, reverse=True)
+    assert factors[0] == pytest.approx(1.959964 / 0.0627068, rel=1e-5)  # the 5 % quantile of |z|
+    assert factors[-1] == pytest.approx(1.959964, rel=1e-3)
+
+
+@given(counts, st.floats(0.01, 0.999))
+def test_highest_rate_equals_clopper_and_pearson(one, confidence):
+    expected = stats.binomtest(*one, alternative="less").proportion_ci(confidence, method="exact").high
+    assert highest_rate(*one, confidence) == pytest.approx(expected)
+
+
+def test_no_flag_in_thirty_runs_still_allows_a_tenth():
+    assert highest_rate(0, 30) == pytest.approx(1 - 0.05 ** (1 / 30))
+    assert highest_rate(3, 3) == 1.0
+
+
+# Impossible input
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: student_test([], RECORDED), "at least 1"),
+        (lambda: student_test(RECORDED, []), "at least 1"),
+        (lambda: student_test([0.9], [0.9]), "three values in all"),
+        (lambda: student_test([math.nan], RECORDED), "finite"),
+        (lambda: student_test([0.9], RECORDED, grain=-0.1), "grain is -0.1"),
+        (lambda: student_test([0.9], RECORDED, grain=math.nan), "grain is nan"),
+        (lambda: seeds_band([], 0.05), "at least 2"),
+        (lambda: seeds_band([0.9], 0.05), "at least 2"),
+        (lambda: seeds_band(RECORDED, 0.0), "level is 0.0"),
+        (lambda: seeds_band(RECORDED, math.nan), "level is nan"),
+        (lambda: seeds_band(RECORDED, 0.05, n_found=0), "n_found is 0"),
+        (lambda: noticed_drop([0.9], 0.05), "at least 2"),
+        (lambda: noticed_drop(RECORDED, 1.0), "level is 1.0"),
+        (lambda: noticed_drop(RECORDED, 0.05, power=1.0), "power is 1.0"),
+        (lambda: noticed_drop(RECORDED, 0.05, power=0.025), "power is 0.025"),
+        (lambda: mcnemar(-1, 0), "negative"),
+        (lambda: smallest_noticed_flips(0), "level is 0"),
+        (lambda: flips_interval(0, 0, 0), "not possible"),
+        (lambda: flips_interval(0, -1, 5), "not possible"),
+        (lambda: flips_interval(3, 3, 5), "not possible"),
+        (lambda: flips_interval(1, 1, 5, 1.0), "confidence is 1.0"),
+        (lambda: proportions_interval(1, 2, 0, 0), "0 of 0"),
+        (lambda: proportions_interval(1, 2, 1, 2, 0.0), "confidence is 0.0"),
+        (lambda: proportions_test(0, 0, 1, 2), "0 of 0"),
+        (lambda: proportions_test(1, 2, 3, 2), "3 of 2"),
+        (lambda: counts_band(-1, 2, 0.05), "-1 of 2"),
+        (lambda: counts_band(1, 2, 5), "level is 5"),
+        (lambda: paired_interval([]), "at least 2"),
+        (lambda: paired_interval([0.0]), "at least 2"),
+        (lambda: paired_interval([0.1, 0.2], 95), "confidence is 95"),
+        (lambda: tolerance_factor(0, 0.95), "0 deviations"),
+        (lambda: tolerance_factor(5, 1.0), "coverage is 1.0"),
+        (lambda: tolerance_factor(5, 0.95, 0.0), "confidence is 0.0"),
+        (lambda: highest_rate(0, 0), "0 of 0"),
+        (lambda: highest_rate(1, 2, 2), "confidence is 2"),
+    ],
+)
+def test_impossible_input_is_refused_with_the_bad_value(call, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        call()
+
+
+def test_whole_numbers_of_numpy_are_values_like_any_other():
+    assert student_test(np.array([4]), np.array([1, 2, 2, 3])) == student_test([4.0], [1.0, 2.0, 2.0, 3.0])
+
+
+def test_an_interval_includes_its_ends():
+    assert all(value in Interval(0.0, 1.0) for value in (0.0, 0.5, 1.0))
+    assert not any(value in Interval(0.0, 1.0) for value in (-0.1, 1.1, math.nan))
