@@ -8,11 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.cache import clear_cache, print_cache
+from bench.evidence import evidence_of, recorded_evidence
 from bench.expectations import load_expectations
+from bench.findings import judge_findings
 from bench.invariants import check_invariants
 from bench.judge import holds, judge
-from bench.options import add_expected, add_out, add_request, add_strictness, add_tier, request_from
+from bench.options import add_expected, add_format, add_out, add_request, add_strictness, add_tier, request_from
 from bench.record import record
+from bench.report.findings import show_findings
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
 from bench.rows import select_rows
@@ -32,7 +35,7 @@ SPEED_ROWS = "1-5,11,16"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.  Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted."""
     options = make_parser().parse_args(arguments)
-    commands = {"list": list_rows, "run": run, "check": check, "record": record_rows, "show": show, "speed": speed, "cache": cache}
+    commands = {"list": list_rows, "run": run, "check": check, "record": record_rows, "show": show, "speed": speed, "cache": cache, "findings": findings}
     try:
         return commands[options.command](options)
     except UserError as error:
@@ -73,9 +76,12 @@ def make_parser() -> argparse.ArgumentParser:
     timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
     timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
     timing.add_argument("--out", type=Path, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
+    finding.add_argument("results", type=Path, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
+    add_format(finding.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing):
+    for command in (running, checking, recording, showing, finding):
         add_expected(command.add_argument)
     for command in (running, checking, showing):
         add_strictness(command.add_argument)
@@ -136,6 +142,14 @@ def cache(options: argparse.Namespace) -> int:
     """`cache`: the frozen states on disk."""
     states = StateCache(default_states_folder(), limit=0)
     (print_cache if options.action == "list" else clear_cache)(make_console(), states)
+    return 0
+
+
+def findings(options: argparse.Namespace) -> int:
+    """`findings`: what the evidence says of the publication's conclusions."""
+    expectations = load_expectations(options.expected)
+    titled = evidence_of(read_results(options.results), str(options.results)) if options.results else recorded_evidence(expectations)
+    show_findings(make_console(), {title: judge_findings(evidence) for title, evidence in titled.items()}, options.format)
     return 0
 
 

@@ -75,7 +75,7 @@ def repeats_factor(traces: Traces, margins: Mapping[SplitName, Sequence[float]],
 def trace_reach(values: Sequence[float], deviations: Sequence[Sequence[float]], factor: float, grain: float) -> tuple[float, ...]:
     """The half-width of the numerical band around every number of a trace, rounded up to three digits.  deviations: one sequence per repeat."""
     spreads = [root_mean_square(of_value) for of_value in zip(*deviations, strict=True)]
-    whole = all(value.is_integer() for value in values) and not any(spreads)
+    whole = not grain and all(value.is_integer() for value in values) and not any(spreads)  # a number of things is known exactly
     floors = [0.0 if whole else max(grain, SINGLE_PRECISION * abs(value)) for value in values]
     return tuple(round_up(max(factor * spread, floor)) for spread, floor in zip(spreads, floors, strict=True))
 
@@ -104,7 +104,7 @@ def seeds_grain(metric: str, seeds: Sequence[SeedFigures]) -> float:
 def seeds_interval(metric: str, seeds: Sequence[SeedFigures]) -> tuple[float, float]:
     """Where the metric of one more seed lies: a fraction for accuracies, a plain loss for losses."""
     band = seeds_band(seed_values(metric, seeds), LEVEL, grain=seeds_grain(metric, seeds))
-    return (math.exp(band.low), math.exp(band.high)) if metric in LOSSES else (band.low, band.high)
+    return (math.exp(band.low), math.exp(band.high)) if metric in LOSSES else (max(0.0, band.low), min(1.0, band.high))
 
 
 def seeds_p_value(metric: str, found: Sequence[SeedFigures], recorded: Sequence[SeedFigures]) -> float:

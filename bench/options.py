@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.expectations import DEFAULT_PATH
+from bench.report.text import FORMATS
 from bench.rows import select_rows
 from bench.run import Request, checked
 from bench.tiers import TIERS
@@ -31,6 +32,11 @@ def add_expected(add: AddOption) -> None:
 def add_out(add: AddOption) -> None:
     """Add `--out`."""
     add("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
+
+
+def add_format(add: AddOption) -> None:
+    """Add `--format`."""
+    add("--format", choices=FORMATS, default="text", help="how to print (default: text)")
 
 
 def add_strictness(add: AddOption) -> None:

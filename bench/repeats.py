@@ -69,19 +69,20 @@ def measure_repeats(
     Raises ResultsError where a run breaks off.
     """
     on_cpu = recorded.info.environment.device_class == "cpu"
-    at_once = max(1, usable_cores() // max(condition.threads for condition in conditions)) if on_cpu else 1
+    numbered = [*enumerate(conditions, start=1)]
 
-    def run(numbered: tuple[int, Condition]) -> Results:
-        number, condition = numbered
-        results = run_under(condition, flags, folder / f"repeat-{number:02d}")
-        said(f"repeated under {condition.name}")
-        return results
+    def run(condition: tuple[int, Condition]) -> tuple[Condition, Results]:
+        number, one = condition
+        results = run_under(one, flags, folder / f"repeat-{number:02d}")
+        said(f"repeated under {one.name}")
+        return one, results
 
-    with ThreadPoolExecutor(at_once) as pool:
-        repeated = dict(zip(conditions, pool.map(run, enumerate(conditions, start=1)), strict=True))
+    repeated: list[tuple[Condition, Results]] = []
+    for threads in sorted({condition.threads for condition in conditions}):
+        with ThreadPoolExecutor(max(1, usable_cores() // threads) if on_cpu else 1) as pool:
+            repeated += pool.map(run, [condition for condition in numbered if condition[1].threads == threads])
     return {
-        number: tuple(repeat_of(condition.name, result, results.rows[number]) for condition, results in repeated.items())
-        for number, result in recorded.rows.items()
+        number: tuple(repeat_of(condition.name, result, results.rows[number]) for condition, results in repeated) for number, result in recorded.rows.items()
     }
 
 

@@ -1,8 +1,9 @@
 """The table and its explanations as Markdown, for results folders and pull requests."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bench.report.table import closing_line, explanations, notes, table_cells
+from bench.report.text import markdown_code, markdown_line, markdown_text
 from bench.results import Results
 from bench.verdict import RowVerdict
 
@@ -15,23 +16,18 @@ def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:
         f"**{closing_line(verdicts)}** - {results.info.tier} tier, {environment.device_name}, {environment.threads} threads, "
         f"torch {environment.packages['torch']}, {environment.date}",
         "",
-        _line(header),
-        _line("---" for _ in header),
-        *(_line(cells) for cells in rows),
-        *(f"\n{_escape(line)}" for line in notes(results, verdicts)),
+        markdown_line(header),
+        markdown_line("---" for _ in header),
+        *(markdown_line(cells) for cells in rows),
+        *(f"\n{markdown_text(line)}" for line in notes(results, verdicts)),
     ]
-    for headline, sentences in explanations(results, verdicts):
-        lines += ["", f"**{_escape(headline)}**", "", *(f"- {_escape(_first_line(sentence))}" for sentence in sentences)]
+    for told in explanations(results, verdicts):
+        sentences = [markdown_text(sentence.split("\n")[0]) for sentence in told.sentences]
+        texts = [f"{name}: {markdown_code(text)}" for name, text in told.texts]
+        lines += [
+            "",
+            f"**{markdown_text(told.headline)}**",
+            "",
+            *(f"- {sentence}" for sentence in (*sentences, *texts, f"again: {markdown_code(told.command)}")),
+        ]
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""

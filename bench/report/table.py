@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bench.bands import FLAGGED_RUNS
 from bench.results import Results, RowResult
@@ -27,7 +28,7 @@ COLUMNS = (
 def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The header, and one tuple of cells per row.
 
-    Accuracies are percentages, differences percentage points.  seconds: what the row costs alone and from cold; this run: what it took, with what other
+    Accuracies are percentages, means where there are several seeds, differences percentage points.  seconds: what the row costs alone and from cold; this run: what it took, with what other
     rows had paid for; x published: how many times faster the former is than the published minutes.  notices: see `NOTICES`.  Both are left out where no row
     has any.
     """
@@ -46,7 +47,7 @@ def row_cells(verdict: RowVerdict) -> dict[str, str]:
     cells |= {"seconds": f"{figures.train_seconds:.2f}", "this run": f"{total_seconds(verdict.result):.2f}"}
     if verdict.published_seconds:
         cells["x published"] = f"{verdict.published_seconds / figures.train_seconds:.2f}"
-    found = {split: figures.counts[split].accuracy for split in SPLITS}
+    found = {split: statistics.mean(seed.counts[split].accuracy for seed in (figures, *verdict.result.others.values())) for split in SPLITS}
     cells |= {f"{split} %": f"{100 * found[split]:.2f}" for split in SPLITS}
     if (power := verdict.power).drift is not None or power.drop is not None:
         cells["notices"] = " / ".join("-" if drop is None else f"{100 * drop:.1f}" for drop in (power.drift, power.drop))
@@ -90,29 +91,36 @@ def closing_line(verdicts: Sequence[RowVerdict]) -> str:
     return counted + (f"; {len(apart)} not comparable{chosen}" if apart else "")
 
 
-def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[tuple[str, list[str]]]:
-    """For every row that does not hold, or warns: a headline and a sentence per metric that says what moved, from what to what, and the band."""
+@dataclass(frozen=True)
+class Told:
+    """What there is to say of one row: a headline, a sentence per metric that moved, test texts that flipped by what they did, and the row's own command."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
+    command: str
+
+
+def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[Told]:
+    """For every row that does not hold, or warns: what moved, from what to what, and the band.  As the person chose, the closing line says once."""
     told = []
     for verdict in verdicts:
-        if verdict.holds and verdict.verdict is Verdict.NOT_COMPARABLE:
-            continue  # as the person chose; the closing line says it once
         sentences = [explain(judgement) for judgement in verdict.judgements if worth_telling(judgement)]
-        if sentences:
+        if sentences and not (verdict.holds and verdict.verdict is Verdict.NOT_COMPARABLE):
             headline = f"row {verdict.row} ({find_row(verdict.row).name}): {verdict_text(verdict)}"
-            flipped = [] if verdict.holds else flipped_texts(verdict, results)
-            told.append((headline, [*sentences, *flipped, f"again: {results.info.command} --rows {verdict.row}"]))
+            counted, texts = ([], []) if verdict.holds else flipped_texts(verdict, results)
+            told.append(Told(headline, (*sentences, *counted), tuple(texts), f"{results.info.command} --rows {verdict.row}"))
     return told
 
 
-def flipped_texts(verdict: RowVerdict, results: Results) -> list[str]:
-    """The test texts that went from right to wrong since the baseline, one sentence each, after one that counts them."""
+def flipped_texts(verdict: RowVerdict, results: Results) -> tuple[list[str], list[tuple[str, str]]]:
+    """How many test texts flipped since the baseline, and those that went from right to wrong."""
     flips = verdict.flips
     if flips is None or not (flips.lost or flips.gained):
-        return []
+        return [], []
     counted = f"{len(flips.lost)} test texts went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
-    if len(results.test_texts) <= max(flips.lost, default=0):
-        return [f"{counted}; numbers of the former: {', '.join(str(number + 1) for number in flips.lost)}"]
-    return [f"{counted}{':' if flips.lost else ''}", *(f"right to wrong, text {number + 1}: {results.test_texts[number]}" for number in flips.lost)]
+    known = results.test_texts
+    return [counted], [(f"right to wrong, text {number + 1}", known[number] if number < len(known) else "(not kept)") for number in flips.lost]
 
 
 def notes(results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
@@ -201,4 +209,4 @@ def percent(fraction: float) -> str:
 
 def plain(value: float) -> str:
     """A loss, a norm or a number of seconds."""
-    return f"{value:.7g}"
+    return f"{value:.9g}"

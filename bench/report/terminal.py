@@ -66,10 +66,10 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
     console.print(table)
     for line in notes(results, verdicts):
         console.print(line, markup=False, soft_wrap=True)
-    for headline, sentences in explanations(results, verdicts):
-        console.print(headline, markup=False, style="bold", soft_wrap=True)
-        for sentence in sentences:
-            console.print(f"  {sentence}", markup=False, soft_wrap=True)
+    for told in explanations(results, verdicts):
+        console.print(told.headline, markup=False, style="bold", soft_wrap=True)
+        for line in (*told.sentences, *(f"{name}: {text}" for name, text in told.texts), f"again: {told.command}"):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print(closing_line(verdicts), markup=False, style="bold")
 
 

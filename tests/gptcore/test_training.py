@@ -37,7 +37,7 @@ def agrees_with_reference(reference, inputs_of, request):
         norms = [evaluation.gradient_norm for evaluation in result.history]
         torch.testing.assert_close(torch.tensor(norms), torch.tensor([entry[4] for entry in history]), atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(torch.tensor(result.fingerprint.first_logits), torch.tensor(first_logits), atol=1e-5, rtol=0)
-        # AdamW turns rounding into full steps where a gradient is zero, as that of the bias of the keys is: no prediction feels it, the norm does.
+        # AdamW makes whole steps of rounding where a gradient is zero, as that of the biases of keys is.
         assert result.fingerprint.weight_norm == pytest.approx(weight_norm, rel=2e-4)
 
     return check
