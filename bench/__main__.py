@@ -4,27 +4,33 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 
+from bench.bisect import Criterion
+from bench.bisect import bisect as find_first_bad
 from bench.cache import clear_cache, print_cache
+from bench.compare import compare_folders, exit_code
 from bench.evidence import evidence_of, recorded_evidence
 from bench.expectations import load_expectations
 from bench.findings import judge_findings
 from bench.invariants import check_invariants
 from bench.judge import holds, judge
-from bench.options import add_expected, add_format, add_out, add_request, add_strictness, add_tier, request_from
+from bench.options import add_expected, add_format, add_out, add_request, add_rerun, add_strictness, add_tier, request_from, rerun_arguments
 from bench.record import record
+from bench.report.comparison import bisection_lines, show_comparison
 from bench.report.findings import show_findings
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
+from bench.revisions import compare_revisions, is_results_folder
 from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
 from bench.speed import time_rows
 from bench.tiers import TIERS
 from bench.verdict import RowVerdict
 from gptcore.device import DEVICES, pick_device
-from gptcore.errors import UserError
+from gptcore.errors import UsageError, UserError
 from gptcore.execution import set_threads
 from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
@@ -35,9 +41,8 @@ SPEED_ROWS = "1-5,11,16"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.  Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted."""
     options = make_parser().parse_args(arguments)
-    commands = {"list": list_rows, "run": run, "check": check, "record": record_rows, "show": show, "speed": speed, "cache": cache, "findings": findings}
     try:
-        return commands[options.command](options)
+        return COMMANDS[options.command](options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,6 +84,24 @@ def make_parser() -> argparse.ArgumentParser:
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
     finding.add_argument("results", type=Path, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
     add_format(finding.add_argument)
+    comparing = commands.add_parser("compare", help="compare two results folders, or two git revisions that run in turn", allow_abbrev=False)
+    for side in ("base", "head"):
+        comparing.add_argument(side, metavar=side.upper(), help="a results folder, or a git revision")
+    comparing.add_argument("--repeats", type=int, default=3, metavar="N", help="of each revision, for durations (default: 3)")
+    comparing.add_argument("--all", action="store_true", help="show figures that did not move, too")
+    comparing.add_argument("--fail-on-duration", action="store_true", help="a slower row fails")
+    bisecting = commands.add_parser("bisect", help="find the commit that moved a row", allow_abbrev=False)
+    bisecting.add_argument("--good", required=True, help="a git revision before the change")
+    bisecting.add_argument("--bad", required=True, help="a git revision after it")
+    bisecting.add_argument("--row", required=True, type=int, metavar="N", help="the row that moved")
+    bisecting.add_argument(
+        "--criterion", choices=get_args(Criterion), default="changed", help="changed: beyond rounding; worse: significantly (default: changed)"
+    )
+    for command in (comparing, bisecting):
+        add_rerun(command.add_argument)
+        add_out(command.add_argument)
+        add_format(command.add_argument)
+    comparing.add_argument("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
     for command in (running, checking, recording, showing, finding):
@@ -153,12 +176,63 @@ def findings(options: argparse.Namespace) -> int:
     return 0
 
 
+def compare(options: argparse.Namespace) -> int:
+    """`compare`: two sides against each other, whatever is expected of either."""
+    base, head = options.base, options.head
+    are_folders = {is_results_folder(side) for side in (base, head)}
+    if len(are_folders) > 1:
+        raise UsageError(f"{base} and {head} are a results folder and none: compare two results folders, or two git revisions")
+    if are_folders == {True}:
+        comparisons = compare_folders(Path(base), Path(head))
+    else:
+        arguments = [*rerun_arguments(options), "--rows", options.rows]
+        comparisons = compare_revisions(base, head, arguments, options.out or default_folder("compare"), repeats=options.repeats, echo=tell)
+    show_comparison(make_console(), comparisons, base, head, options.format, everything=options.all, judge_durations=options.fail_on_duration)
+    return exit_code(comparisons, judge_durations=options.fail_on_duration)
+
+
+def bisect(options: argparse.Namespace) -> int:
+    """`bisect`: the first commit that moved a row.  Returns 1 where several are left."""
+    arguments, out = rerun_arguments(options), options.out or default_folder("bisect")
+    found = find_first_bad(options.good, options.bad, options.row, arguments, out, criterion=options.criterion, echo=tell)
+    terminal = make_console()
+    for line in bisection_lines(found):
+        terminal.print(line, markup=False, soft_wrap=True)
+    if found.is_decided:
+        show_comparison(terminal, found.comparisons, str(found.good), str(found.suspects[0]), options.format)
+    return 0 if found.is_decided else 1
+
+
+def sensitivity(options: argparse.Namespace) -> int:
+    """`sensitivity`: clean runs and deliberate defects, for real."""
+    raise NotImplementedError(options)
+
+
+def tell(line: str) -> None:
+    """Say something that is not the answer."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def show(options: argparse.Namespace) -> int:
     """`show`: print a past result and where it comes from, whatever its verdict."""
     print_environment(make_console(), read_results(options.results))
     check(options)
     return 0
 
+
+COMMANDS = {
+    "list": list_rows,
+    "run": run,
+    "check": check,
+    "record": record_rows,
+    "show": show,
+    "findings": findings,
+    "compare": compare,
+    "bisect": bisect,
+    "sensitivity": sensitivity,
+    "speed": speed,
+    "cache": cache,
+}
 
 if __name__ == "__main__":
     console()

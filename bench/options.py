@@ -17,6 +17,7 @@ from gptcore.experiment import PRECISIONS
 from gptcore.inputs import Sources
 
 AddOption = Callable[..., Any]
+RERUN_FLAGS = {"device": str, "seed": int, "seeds": int, "threads": int}
 
 
 def add_tier(add: AddOption) -> None:
@@ -37,6 +38,19 @@ def add_out(add: AddOption) -> None:
 def add_format(add: AddOption) -> None:
     """Add `--format`."""
     add("--format", choices=FORMATS, default="text", help="how to print (default: text)")
+
+
+def add_rerun(add: AddOption) -> None:
+    """Add what revisions of the code can be run with: they may be older than other options."""
+    add_tier(add)
+    for flag, kind in RERUN_FLAGS.items():
+        add(f"--{flag}", type=kind, help=f"of `bench run`: {flag} (default: as there)")
+
+
+def rerun_arguments(options: argparse.Namespace) -> list[str]:
+    """Parsed options of `add_rerun` as arguments of `bench run`."""
+    given = {flag: getattr(options, flag) for flag in RERUN_FLAGS}
+    return ["--tier", options.tier, *(word for flag, value in given.items() if value is not None for word in (f"--{flag}", str(value)))]
 
 
 def add_strictness(add: AddOption) -> None:

@@ -28,9 +28,9 @@ COLUMNS = (
 def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The header, and one tuple of cells per row.
 
-    Accuracies are percentages, means where there are several seeds, differences percentage points.  seconds: what the row costs alone and from cold; this run: what it took, with what other
-    rows had paid for; x published: how many times faster the former is than the published minutes.  notices: see `NOTICES`.  Both are left out where no row
-    has any.
+    Accuracies are percentages, means where there are several seeds, differences percentage points.  notices: see `NOTICES`.  seconds: what the row costs
+    alone and from cold; this run: what it took, with what other rows had paid for; x published: how many times faster the former is than the published
+    minutes.  Notices and x published are left out where no row has any.
     """
     rows = [row_cells(verdict) for verdict in verdicts]
     columns = [name for name in COLUMNS if name not in ("x published", "notices") or any(row[name] != "-" for row in rows)]

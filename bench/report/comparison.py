@@ -1,0 +1,204 @@
+"""A comparison on a terminal, as Markdown and as JSON.  Accuracies are percentages there and differences points; JSON keeps fractions."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.bisect import Bisection
+from bench.compare import ACCURACIES, DURATION, EVERY_METRIC, LEVEL, Comparison, Verdict, exit_code
+from bench.report.text import Format, as_json, markdown_line, markdown_text
+from bench.statistics import Interval
+
+COLUMNS = ("row", "what it changes", "metric", "BASE", "HEAD", "difference", "95 % interval", "verdict")
+NUMBERS = frozenset(("row", "BASE", "HEAD", "difference", "95 % interval"))
+STYLES = {
+    Verdict.SAME: "green",
+    Verdict.INDISTINGUISHABLE: "green",
+    Verdict.NOT_TESTED: "yellow",
+    Verdict.NOT_COMPARABLE: "yellow",
+    Verdict.FASTER: "bold cyan",
+    Verdict.SLOWER: "bold yellow",
+    Verdict.BETTER: "bold cyan",
+    Verdict.WORSE: "bold red",
+    Verdict.MISSING: "bold red",
+    Verdict.ERROR: "bold red",
+}
+SEVERITY = list(Verdict)
+TOLD = frozenset(Verdict) - {Verdict.SAME, Verdict.INDISTINGUISHABLE}
+
+
+def show_comparison(
+    console: Console, comparisons: Sequence[Comparison], base: str, head: str, form: Format, *, everything: bool = False, judge_durations: bool = False
+) -> None:
+    """A comparison on a terminal, or as plain Markdown or JSON."""
+    match form:
+        case "text":
+            print_comparison(console, comparisons, base=base, head=head, everything=everything)
+        case "markdown":
+            console.out(render_comparison(comparisons, base=base, head=head, everything=everything), highlight=False)
+        case "json":
+            console.out(comparison_json(comparisons, base=base, head=head, judge_durations=judge_durations), highlight=False)
+
+
+def print_comparison(console: Console, comparisons: Sequence[Comparison], *, base: str, head: str, everything: bool = False) -> None:
+    """The closing line, the table of what is not the same (or of `everything`), then a sentence on each verdict that needs one."""
+    console.print(closing_line(comparisons, base, head), markup=False, style="bold", soft_wrap=True)
+    shown = shown_of(comparisons, everything=everything)
+    if shown:
+        table = Table()
+        for name in COLUMNS:
+            table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
+        for comparison in shown:
+            *cells, verdict = cells_of(comparison)
+            table.add_row(*map(escape, cells), f"[{STYLES[comparison.verdict]}]{escape(verdict)}[/]")
+        console.print(table)
+    for line in (*sentences(comparisons), *note_lines(comparisons)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def render_comparison(comparisons: Sequence[Comparison], *, base: str, head: str, everything: bool = False) -> str:
+    """The same as Markdown."""
+    lines = [f"**{markdown_text(closing_line(comparisons, base, head))}**"]
+    shown = shown_of(comparisons, everything=everything)
+    if shown:
+        lines += [
+            "",
+            markdown_line(COLUMNS),
+            markdown_line("---:" if name in NUMBERS else "---" for name in COLUMNS),
+            *(markdown_line(cells_of(comparison)) for comparison in shown),
+        ]
+    told = (*sentences(comparisons), *note_lines(comparisons))
+    return "\n".join(lines + ([""] if told else []) + [f"- {markdown_text(line)}" for line in told]) + "\n"
+
+
+def comparison_json(comparisons: Sequence[Comparison], *, base: str, head: str, judge_durations: bool = False) -> str:
+    """Every comparison with every field, accuracies as fractions, seconds, and durations' differences as ratios; and what they come to."""
+    content = {
+        "schema_version": 1,
+        "base": base,
+        "head": head,
+        "level": LEVEL,
+        "summary": closing_line(comparisons, base, head),
+        "exit_code": exit_code(comparisons, judge_durations=judge_durations),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+    }
+    return as_json(content) + "\n"
+
+
+def bisection_lines(bisection: Bisection) -> list[str]:
+    """What a bisection came to, for a terminal."""
+    if not bisection.is_decided:
+        listed = [f"  {suspect} {suspect.subject}" for suspect in bisection.suspects]
+        return [f"row {bisection.row}: the first bad commit is one of these {len(listed)}, between which the row cannot run:", *listed]
+    suspect = bisection.suspects[0]
+    n_skipped = sum(word == "skip" for _, word in bisection.looked)
+    skipped = f", {n_skipped} of them skipped" if n_skipped else ""
+    return [f"row {bisection.row}: the first bad commit is {suspect.commit} {suspect.subject} (looked at {len(bisection.looked)} between{skipped})"]
+
+
+def closing_line(comparisons: Sequence[Comparison], base: str, head: str) -> str:
+    """How many rows came out how: each counts by the gravest verdict of its metrics, durations aside, which are counted after it."""
+    rows = {comparison.row: Verdict.SAME for comparison in comparisons if comparison.metric != DURATION}
+    for comparison in comparisons:
+        if comparison.metric != DURATION:
+            rows[comparison.row] = max(rows[comparison.row], comparison.verdict, key=SEVERITY.index)
+    durations = [comparison.verdict for comparison in comparisons if comparison.metric == DURATION]
+    told = [f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}: {_counted(rows.values())}"] if rows else []
+    told += [f"durations: {_counted(durations)}"] if durations else []
+    return f"{base} -> {head}: {'; '.join(told) or 'no row'}"
+
+
+def shown_of(comparisons: Sequence[Comparison], *, everything: bool) -> list[Comparison]:
+    """What the table shows."""
+    return [comparison for comparison in comparisons if everything or comparison.verdict is not Verdict.SAME]
+
+
+def cells_of(comparison: Comparison) -> tuple[str, ...]:
+    """One comparison as the table's cells; a dash where there is nothing to say."""
+    number, difference = (_percent, _points) if comparison.metric in ACCURACIES else (_seconds, _ratio) if comparison.metric == DURATION else (_loss, _change)
+    return (
+        str(comparison.row),
+        comparison.name or "-",
+        comparison.metric.replace("_", " "),
+        "-" if comparison.base is None else number(comparison.base),
+        "-" if comparison.head is None else number(comparison.head),
+        "-" if comparison.difference is None else difference(comparison.difference),
+        "-" if comparison.interval is None else _range(comparison.interval, comparison.metric),
+        str(comparison.verdict),
+    )
+
+
+def sentences(comparisons: Sequence[Comparison]) -> list[str]:
+    """What stands behind every verdict that is no plain "chance explains it", rows and metrics with the same words told together."""
+    told: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        if comparison.verdict in TOLD or (comparison.p is not None and comparison.p < LEVEL):  # significant alone, not among so many
+            told.setdefault(f"{comparison.verdict}: {comparison.explanation}", []).append(comparison)
+    return [f"{_where(group)} {words}" for words, group in told.items()]
+
+
+def note_lines(comparisons: Sequence[Comparison]) -> list[str]:
+    """What else differs between the sides, rows with the same note told together."""
+    told: dict[str, list[int]] = {}
+    for comparison in comparisons:
+        for note in comparison.notes:
+            told.setdefault(note, []).append(comparison.row)
+    return [f"{_rows(rows)}: {note}" for note, rows in told.items()]
+
+
+def _where(group: Sequence[Comparison]) -> str:
+    metrics = list(dict.fromkeys(comparison.metric.replace("_", " ") for comparison in group if comparison.metric != EVERY_METRIC))
+    return f"{_rows([comparison.row for comparison in group])}{''.join(f', {metric}' for metric in metrics)}"
+
+
+def _rows(numbers: Iterable[int]) -> str:
+    """Row numbers as a person writes them, such as `rows 1-3, 5`."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    written = ", ".join("-".join(map(str, span)) for span in spans)
+    return f"row {written}" if written.isdecimal() else f"rows {written}"
+
+
+def _counted(verdicts: Iterable[Verdict]) -> str:
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in reversed(SEVERITY) if counts[verdict])
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:+.2f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s"
+
+
+def _ratio(value: float) -> str:
+    return f"x {value:.3f}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.5f}"
+
+
+def _change(value: float) -> str:
+    return f"{value:+.2g}" if abs(value) < 1e-4 else f"{value:+.5f}"
+
+
+def _range(interval: Interval, metric: str) -> str:
+    if metric in ACCURACIES:
+        return f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
+    if metric == DURATION:
+        return f"{interval.low:.3f} to {interval.high:.3f}"
+    return f"{_change(interval.low)} to {_change(interval.high)}"
