@@ -3,7 +3,9 @@ share of clean runs that may be flagged.
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Context
 
 from bench.expectations import Bands, DurationPolicy, Repeat, SeedFigures, Timing
 from bench.rows import ROWS
@@ -92,7 +94,7 @@ def counts_within(own: SeedFigures, split: SplitName, margins: Sequence[float], 
 def seed_values(metric: str, seeds: Sequence[SeedFigures]) -> list[float]:
     """A metric of every seed on the scale it is tested on: accuracies as they are, last losses as logarithms, since they spread by factors."""
     if metric in LOSSES:
-        return [math.log(max(getattr(seed, metric)[-1], math.ulp(0.0))) for seed in seeds]
+        return [math.log(max(getattr(seed, metric)[-1], SINGLE_PRECISION)) for seed in seeds]  # of a loss near 0 float32 leaves nothing
     return [seed.counts[split_of(metric)].accuracy for seed in seeds]
 
 
@@ -104,7 +106,7 @@ def seeds_grain(metric: str, seeds: Sequence[SeedFigures]) -> float:
 def seeds_interval(metric: str, seeds: Sequence[SeedFigures]) -> tuple[float, float]:
     """Where the metric of one more seed lies: a fraction for accuracies, a plain loss for losses."""
     band = seeds_band(seed_values(metric, seeds), LEVEL, grain=seeds_grain(metric, seeds))
-    return (math.exp(band.low), math.exp(band.high)) if metric in LOSSES else (max(0.0, band.low), min(1.0, band.high))
+    return (exponential(band.low), exponential(band.high)) if metric in LOSSES else (max(0.0, band.low), min(1.0, band.high))
 
 
 def seeds_p_value(metric: str, found: Sequence[SeedFigures], recorded: Sequence[SeedFigures]) -> float:
@@ -122,7 +124,7 @@ def duration_factors(costs: Sequence[Sequence[float]]) -> tuple[float, float] | 
     if all(len(of_row) < 2 for of_row in costs):
         return None
     reach = pooled_reach([[math.log(cost) for cost in of_row] for of_row in costs], FLAGGED_RUNS / len(ROWS))
-    return math.exp(-reach), math.exp(reach)
+    return exponential(-reach), exponential(reach)
 
 
 def root_mean_square(values: Sequence[float]) -> float:
@@ -130,12 +132,14 @@ def root_mean_square(values: Sequence[float]) -> float:
     return math.sqrt(sum(value * value for value in values) / len(values))
 
 
+def exponential(logarithm: float) -> float:
+    """E to this power, but never beyond the largest number there is: a band from a handful of wild values still ends somewhere."""
+    return math.exp(min(logarithm, math.log(sys.float_info.max)))
+
+
 def round_up(value: float) -> float:
     """The next number with three significant digits, so that files stay readable and no band shrinks."""
-    if value == 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
-    return float(f"{math.ceil(value / step) * step:.3g}")
+    return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(value)))
 
 
 def split_of(metric: str) -> SplitName:

@@ -56,7 +56,7 @@ def make_baseline(info: RunInfo, result: RowResult, timings: tuple[Timing, ...],
     figures = figures_of(result)
     seeds = {result.seed: seed_figures(figures)} | {seed: seed_figures(other) for seed, other in result.others.items()}
     traces, margins = traces_of(figures), dict(figures.margins)
-    grains = {name: grain_of(name, result) for name in traces}
+    grains = {name: grain_of(name, result, figures) for name in traces}
     return Baseline(
         digests=result.digests,
         seed=result.seed,

@@ -49,7 +49,7 @@ def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: E
         result=result,
         published_seconds=published_seconds_of(row, result, expectations),
         flips=same_seed_flips(result, baseline),
-        power=power_of(judgements, result, baseline),
+        power=power_of(judgements, result, baseline, expectations.published.reruns["test"]),
     )
 
 
@@ -150,9 +150,15 @@ def judge_metric(metric: str, result: RowResult, figures: Result, baseline: Base
         return replace(judgement, verdict=verdict, low=moved.low, high=moved.high, explanation=moved.reason)
     if inside is False:
         # Of a loss the evaluation that strays furthest tells more than the last one.
-        strayed = judge_trace(metric, traces_of(figures), figures, baseline) if metric in LOSSES else judgement
+        strayed = judge_trace(metric, traces_of(figures), figures, baseline) if metric in LOSSES else own_count(judgement, figures, baseline)
         return replace(strayed, verdict=Verdict.DRIFTED, explanation=f"{strayed.explanation}; {moved.reason}")
     return replace(judgement, low=moved.low, high=moved.high, explanation=moved.reason)
+
+
+def own_count(judgement: Judgement, figures: Result, baseline: Baseline) -> Judgement:
+    """An accuracy of the recorded seed alone, which is what drifts, whatever other seeds beside it gave."""
+    split = split_of(judgement.metric)
+    return replace(judgement, found=figures.counts[split].accuracy, expected=baseline.own.counts[split].accuracy)
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,8 @@ def moved_for_good(metric: str, found: Sequence[SeedFigures], figures: Result, b
         return Movement(direction, low, high, f"one more seed than {len(recorded)} recorded ones lies from {percent * low:.4g} to {percent * high:.4g}")
     flips = flips_of(split_of(metric), figures, baseline) if metric.endswith("accuracy") else None
     if flips is None:
-        return Movement(0, None, None, "one seed was recorded, so nothing tells what seeds do")
+        known = "one seed was" if len(recorded) == 1 else f"{len(recorded)} seeds were"
+        return Movement(0, None, None, f"{known} recorded, so nothing tells what seeds do")
     reason = f"McNemar's exact test: {len(flips.lost)} texts lost, {len(flips.gained)} gained, p = {flips.p:.2g}, level {LEVEL:.2g}"
     return Movement(direction_of(len(flips.gained) - len(flips.lost)) if flips.p < LEVEL else 0, None, None, reason)
 

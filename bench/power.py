@@ -13,17 +13,19 @@ POWER = 0.95
 METRIC = "test_accuracy"
 
 
-def power_of(judgements: Sequence[Judgement], result: RowResult | None, baseline: Baseline | None) -> Power:
-    """What the row would have noticed, against what it was judged by; of a baseline with a single seed only a drift."""
+def power_of(judgements: Sequence[Judgement], result: RowResult | None, baseline: Baseline | None, reruns: int) -> Power:
+    """What the row would have noticed, against what it was judged by; of a baseline with a single seed only a drift.
+
+    reruns: by how many test texts the author's reruns moved.
+    """
     judged = {judgement.against: judgement for judgement in judgements if judgement.metric == METRIC and judgement.verdict is not Verdict.NOT_COMPARABLE}
     if result is None or result.figures is None or not judged:
         return Power(None, None)
     count = result.figures.counts["test"]
     if baseline is None or "baseline" not in judged:
         published = judged["published"]
-        assert published.expected is not None and published.low is not None  # noqa: S101, PT018 - as every judgement of a published accuracy has
-        right = round(published.expected * count.n)
-        return Power(drop_beyond(published.expected, published.low, count.n), noticed_drop_of_count(right, count.n, LEVEL, POWER))
+        assert published.expected is not None  # noqa: S101 - as every judgement of a published accuracy has
+        return Power((reruns + 1) / count.n, noticed_drop_of_count(round(published.expected * count.n), count.n, LEVEL, POWER))
     is_own_seed = result.digests == baseline.digests
     low, _ = numerical_band(METRIC, baseline)
     drift = drop_beyond(baseline.own.counts["test"].accuracy, low, count.n) if is_own_seed and low is not None else None

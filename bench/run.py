@@ -24,7 +24,7 @@ from bench.verdict import RowVerdict, Strictness
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
 from gptcore.execution import Execution, check_seeds, set_threads
-from gptcore.experiment import Experiment, settings_of
+from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
 from gptcore.loop import Report
@@ -108,6 +108,8 @@ def checked(request: Request) -> Request:
     request = replace(request, sources=sources.with_environment() if tier.takes_sources and not request.timing_only else sources)
     if not 0 <= request.perturbation < 1:
         raise UsageError(f"--perturb {request.perturbation:g} is not possible: give a relative amount such as 1e-6, at least 0 and below 1")
+    if not 0 <= request.perturbation_seed <= LARGEST_INTEGER:
+        raise UsageError(f"--perturb-seed {request.perturbation_seed} is not possible: give a number from 0 to {LARGEST_INTEGER}")
     without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
     tier.gather(without_weights, request.sources)
     if request.perturbation:

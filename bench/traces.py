@@ -1,6 +1,7 @@
 """The numbers by which a rerun of the same seed is told from another computation, in the order in which training makes them."""
 
 from bench.results import RowResult
+from gptcore.dataset import SplitName
 from gptcore.result import Result
 
 Traces = dict[str, tuple[float, ...]]
@@ -21,9 +22,13 @@ def traces_of(figures: Result) -> Traces:
     }
 
 
-def grain_of(trace: str, result: RowResult) -> float:
+def grain_of(trace: str, result: RowResult, figures: Result) -> float:
     """The step that a trace's numbers come in where they are shares of a few texts, else 0."""
-    return 1 / (result.settings["batch_size"] * result.settings["eval_iter"]) if trace.endswith("accuracy_of_epochs") else 0.0
+    if not trace.endswith("accuracy_of_epochs"):
+        return 0.0
+    split: SplitName = "train" if trace.startswith("train") else "validation"
+    asked: int = result.settings["batch_size"] * result.settings["eval_iter"]
+    return 1 / min(asked, figures.counts[split].n)
 
 
 def place_of(trace: str, index: int, figures: Result) -> str:

@@ -152,22 +152,21 @@ def clean_line() -> str:
 
 def leak_lines(results: Results) -> list[str]:
     """For every row its accuracy on the validation and test texts that do not stand verbatim in train, and the difference that makes."""
-    lines = []
-    for number, result in results.rows.items():
-        if result.figures and (leaks := leaky_splits(result.figures)):
-            parts = []
-            for split in leaks:
-                unseen, all_texts = result.figures.unseen[split], result.figures.counts[split]
-                parts.append(f"{split} {percent(unseen.accuracy)} of {unseen.n} ({100 * (unseen.accuracy - all_texts.accuracy):+.2f} points)")
-            lines.append(f"row {number}, texts that do not stand in train: {', '.join(parts)}")
-    if not lines and any(result.figures for result in results.rows.values()):
-        lines.append("no validation or test text stands verbatim in train")
-    return lines
+    told = {number: leaks_of(result.figures) for number, result in results.rows.items() if result.figures}
+    lines = [f"row {number}, texts that do not stand in train: {', '.join(leaks)}" for number, leaks in told.items() if leaks]
+    return lines or (["no validation or test text stands verbatim in train"] if told else [])
 
 
-def leaky_splits(figures: Result) -> list[SplitName]:
-    """The splits some of whose texts stand in train, and some do not."""
-    return [split for split, count in figures.unseen.items() if count.n < figures.counts[split].n]
+def leaks_of(figures: Result) -> list[str]:
+    """What each split gives without the texts that stand in train, where some do."""
+    parts = []
+    for split in SPLITS[1:]:
+        unseen, count = figures.unseen.get(split), figures.counts[split]
+        if unseen is None:
+            parts.append(f"{split} none, all {count.n} stand there")
+        elif unseen.n < count.n:
+            parts.append(f"{split} {percent(unseen.accuracy)} of {unseen.n} ({100 * (unseen.accuracy - count.accuracy):+.2f} points)")
+    return parts
 
 
 def seed_lines(results: Results) -> list[str]:

@@ -68,7 +68,7 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
         console.print(line, markup=False, soft_wrap=True)
     for told in explanations(results, verdicts):
         console.print(told.headline, markup=False, style="bold", soft_wrap=True)
-        for line in (*told.sentences, *(f"{name}: {text}" for name, text in told.texts), f"again: {told.command}"):
+        for line in (*told.sentences, *(f"{name}: {' '.join(text.splitlines())}" for name, text in told.texts), f"again: {told.command}"):
             console.print(f"  {line}", markup=False, soft_wrap=True)
     console.print(closing_line(verdicts), markup=False, style="bold")
 

@@ -8,15 +8,19 @@ import pytest
 import torch
 
 import bench.run
+from bench.baselines import Recording, repeat_of, with_baselines, with_recording
 from bench.environment import describe_environment
-from bench.expectations import DEFAULT_PATH, load_expectations, save_expectations, with_baselines
-from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_row
-from bench.rows import select_rows
+from bench.expectations import DEFAULT_PATH, Timing, load_expectations, save_expectations
+from bench.judge import judge_row
+from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
+from bench.rows import find_row, select_rows
 from bench.run import Request, finish, run_rows, start_run
 from bench.tiers import Tier
+from bench.verdict import Strictness
 from gptcore.answers import Answers, pack
 from gptcore.dataset import SPLITS, Dataset, Split
 from gptcore.errors import AssetError
+from gptcore.experiment import Experiment, digest_of, settings_of
 from gptcore.inputs import Inputs
 from gptcore.model import GPTConfig
 from gptcore.result import EpochAccuracy, Evaluation, Fingerprint, Result
@@ -41,7 +45,7 @@ def toy_inputs(experiment, sources):
     return Inputs(Dataset(split, split.head(6), split.head(10)), make_tokenizer("bytes", {bytes([byte]): byte for byte in range(256)}), None)
 
 
-TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, takes_sources=True, default_device="cpu", threads=1)
+TOY_TIER = Tier("smoke", "toys", toy_experiment, toy_inputs, takes_sources=True, default_device="cpu", threads=1, recorded_seeds=3, records_repeats=False)
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +68,6 @@ def toy_tier():
 @pytest.fixture
 def toy_request():
     return lambda rows="1", **settings: Request(TOY_TIER, select_rows(rows), torch.device("cpu"), **settings)
-
-
-@pytest.fixture
-def expectations():
-    """The committed expectations without any baseline."""
-    return replace(load_expectations(DEFAULT_PATH), baselines={})
 
 
 @pytest.fixture
@@ -114,29 +112,60 @@ def make_figures(train_loss=0.5, validation_loss=0.6, right=(1005, 148, 285), n=
     return Result(**usual | fields)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figures():
     return make_figures
 
 
-@pytest.fixture
-def row_result(figures):
+def nudge(figures, by):
+    """The figures with losses, norms, first logits and margins moved by this much; the answers stay."""
+    fingerprint = figures.fingerprint
+    history = (
+        replace(one, train_loss=one.train_loss + by, validation_loss=one.validation_loss + by, gradient_norm=one.gradient_norm + by) for one in figures.history
+    )
+    first_logits = tuple(logit + by for logit in fingerprint.first_logits)
+    return replace(
+        figures,
+        history=tuple(history),
+        fingerprint=replace(fingerprint, first_logits=first_logits, weight_norm=fingerprint.weight_norm + by),
+        margins={split: tuple(margin + by for margin in margins) for split, margins in figures.margins.items()},
+    )
+
+
+@pytest.fixture(scope="session")
+def nudged():
+    return nudge
+
+
+def make_row_result(**fields):
+    seed = fields.get("seed", 123)
+    settings = fields.get("settings", settings_of(Experiment(seed=seed)))
+    usual = {
+        "row": 1,
+        "name": "reference",
+        "seed": seed,
+        "settings": settings,
+        "digests": {"settings": digest_of(settings), "data": "d"},
+        "figures": make_figures(),
+        "error": None,
+    }
+    return RowResult(**usual | fields)
+
+
+@pytest.fixture(scope="session")
+def row_result():
     """Makes a RowResult; keyword arguments replace its fields."""
-
-    def make(**fields):
-        usual = {"row": 1, "name": "reference", "seed": 123, "settings": {}, "digests": {"settings": "s", "data": "d"}, "figures": figures(), "error": None}
-        return RowResult(**usual | fields)
-
-    return make
+    return make_row_result
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_info():
     """Makes a RunInfo; keyword arguments replace its fields, or its environment's."""
+    here = describe_environment(torch.device("cpu"))
 
     def make(**fields):
-        machine = {"device_name": "Fast CPU", "threads": 2} | {name: fields.pop(name) for name in ("device_name", "threads") if name in fields}
-        environment = replace(describe_environment(torch.device("cpu")), **machine)
+        machine = {"device_name": "Fast CPU", "threads": 2, "packages": here.packages}
+        machine |= {name: fields.pop(name) for name in machine if name in fields}
         usual = {
             "tier": "smoke",
             "precision": "fp32",
@@ -145,12 +174,71 @@ def run_info():
             "rows": (1,),
             "chosen": (),
             "command": "python -m bench run --tier smoke",
-            "environment": environment,
+            "environment": replace(here, **machine),
             "calibration_seconds": 1.0,
         }
         return RunInfo(**usual | fields)
 
     return make
+
+
+TEST_COUNTS = (285, 287, 283, 286, 284, 288, 282, 285, 289, 281)
+LOSS_FACTORS = (1.0, 1.2, 0.8, 1.1, 0.9, 1.3, 0.7, 1.0, 1.4, 0.75)
+
+
+def make_seeds(n, shift=0, factor=1.0):
+    """Figures of `n` seeds, the first as `figures()` makes them: test counts from 281 to 289, `shift` more, and losses spread by a third, times `factor`."""
+    drawn = zip(TEST_COUNTS, LOSS_FACTORS, strict=True)
+    return [
+        make_figures(train_loss=0.5 * spread * factor, validation_loss=0.6 * spread * factor, right=(1005 + count - 285, 148, count + shift))
+        for count, spread in list(drawn)[:n]
+    ]
+
+
+@pytest.fixture(scope="session")
+def seeds():
+    return make_seeds
+
+
+@pytest.fixture(scope="session")
+def of_seeds():
+    """Makes a RowResult of the figures of one or more seeds, 123 the first."""
+
+    def make(figures, **fields):
+        return make_row_result(figures=figures[0], others=dict(enumerate(figures[1:], start=124)), **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def expectations():
+    """The committed expectations without any baseline."""
+    return replace(load_expectations(DEFAULT_PATH), baselines={})
+
+
+@pytest.fixture(scope="session")
+def recorded(expectations, run_info):
+    """Makes expectations in which row 1 is recorded: with a repeat for every number, which moved figures by that much, and a timing for every number of
+    seconds.
+    """
+
+    def make(result=None, moves=(), seconds=(16.0,), **info):
+        result = result or make_row_result()
+        repeats = tuple(repeat_of(f"moved by {by:g}", result, replace(result, figures=nudge(result.figures, by))) for by in moves)
+        timings = tuple(Timing(one, 1.0) for one in seconds)
+        return with_recording(expectations, Recording(Results(run_info(**info), {1: result}), {1: timings}, {1: repeats}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def verdict_on(run_info):
+    """Judges a result of row 1; keyword arguments are the run's."""
+
+    def judge_it(result, expectations, strictness=Strictness.USUAL, **info):
+        return judge_row(find_row(1), result, run_info(**info), expectations, strictness)
+
+    return judge_it
 
 
 @pytest.fixture
@@ -162,6 +250,8 @@ def results_folder(tmp_path):
         create_folder(folder, results.info)
         for result in results.rows.values():
             write_row(folder, result)
+        if results.test_texts:
+            write_texts(folder, results.test_texts)
         return folder
 
     return write

@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.expectations import (
-    DEFAULT_PATH,
-    ExpectationError,
-    load_expectations,
-    make_baseline,
-    pretty,
-    refuse_unrepeatable,
-    save_expectations,
-    with_baselines,
-)
-from bench.results import Results, ResultsError
+from bench.baselines import with_baselines
+from bench.expectations import DEFAULT_PATH, Baseline, ExpectationError, SeedFigures, load_expectations, pretty, save_expectations
+from bench.results import Results
 from bench.rows import ROWS
 from bench.tiers import TIERS
 from gptcore.dataset import SPLITS
+
+
+@pytest.fixture
+def document(tmp_path, recorded, of_seeds, seeds):
+    """A file of expectations with a baseline in every way a baseline can be filled, as JSON."""
+    path = tmp_path / "whole.json"
+    save_expectations(path, recorded(of_seeds(seeds(3)), moves=(1e-6, -1e-6), seconds=(16.0, 16.5)))
+    return json.loads(path.read_text())
 
 
 def test_the_committed_file_is_in_canonical_form(tmp_path):
@@ -26,11 +26,23 @@ def test_the_committed_file_is_in_canonical_form(tmp_path):
     assert (tmp_path / "again.json").read_text() == DEFAULT_PATH.read_text()
 
 
-def test_every_row_and_split_is_published_and_every_tier_has_tolerances():
+def test_every_row_and_split_is_published_and_every_tier_has_a_policy():
     expectations = load_expectations(DEFAULT_PATH)
     assert list(expectations.published.rows) == [row.number for row in ROWS]
     assert all(set(row.accuracies) == set(SPLITS) for row in expectations.published.rows.values())
-    assert set(expectations.tolerances) == set(TIERS)
+    assert set(expectations.policies) == set(TIERS)
+
+
+def test_a_drift_fails_in_smoke_alone_and_only_full_is_held_against_the_publication():
+    policies = load_expectations(DEFAULT_PATH).policies
+    assert {tier: policy.drift_fails for tier, policy in policies.items()} == {"smoke": True, "full": False}
+    assert {tier: "published" in policy.against for tier, policy in policies.items()} == {"smoke": False, "full": True}
+
+
+def test_the_authors_reruns_are_the_ones_told_as_a_flaw():
+    published = load_expectations(DEFAULT_PATH).published
+    assert published.reruns == {"train": 1, "validation": 1, "test": 2}
+    assert any("moved by at most 1 of 1040, 1 of 149 and 2 of 300" in flaw.flaw for flaw in published.flaws)
 
 
 def test_published_percentages_are_the_counts_they_stand_for():
@@ -42,31 +54,49 @@ def test_published_percentages_are_the_counts_they_stand_for():
                 assert accuracy.percent == pytest.approx(100 * accuracy.right / accuracy.n, abs=0.0051)
 
 
+def first_baseline(document):
+    return document["baselines"]["smoke"]["cpu"]["1"]
+
+
 @pytest.mark.parametrize(
     ("damage", "place"),
     [
         (lambda document: document.pop("published"), "published"),
-        (lambda document: document.update(schema_version=2), "schema_version"),
+        (lambda document: document.update(schema_version=1), "schema_version"),
         (lambda document: document.update(surprise=1), "surprise"),
-        (lambda document: document["tolerances"]["smoke"]["final_loss"].update(relative=-1), "tolerances.smoke.final_loss.relative"),
+        (lambda document: document["policies"]["full"]["duration"].update(at_most=0), "policies.full.duration.at_most"),
+        (lambda document: document["policies"]["smoke"].update(drift_fails="perhaps"), "policies.smoke.drift_fails"),
+        (lambda document: document["policies"].pop("smoke"), "policy of the smoke tier is missing"),
+        (lambda document: document["policies"]["smoke"].update(against=[]), "policies.smoke.against"),
+        (lambda document: document["policies"]["smoke"].update(against=["hearsay"]), "policies.smoke.against"),
         (lambda document: document["published"]["rows"]["1"].update(minutes="soon"), "published.rows.1.minutes"),
-        (lambda document: document["tolerances"].pop("smoke"), "tolerances of the smoke tier are missing"),
-        (lambda document: document["tolerances"]["smoke"].update(against=[]), "tolerances.smoke.against"),
-        (lambda document: document["tolerances"]["smoke"]["accuracy"].update(examples=None), "needs examples, or points"),
+        (lambda document: document["published"].pop("reruns"), "published.reruns"),
+        (lambda document: document["methods"].update(numerical=1), "methods.numerical"),
         (lambda document: document["baselines"].update(smokee={}), "baselines.smokee"),
-        (lambda document: document["baselines"]["smoke"]["cpu"]["1"].update(calibration_seconds=0), "calibration_seconds"),
-        (lambda document: document["baselines"]["smoke"]["cpu"]["1"]["counts"].pop("test"), "a count for each split"),
-        (lambda document: document["baselines"]["smoke"]["cpu"]["1"]["counts"]["test"].update(n=0), "is no count"),
-        (lambda document: document["baselines"]["smoke"]["cpu"]["1"].update(history=[]), "history"),
+        (lambda document: first_baseline(document).update(seed=7), "figures of its own seed"),
+        (lambda document: first_baseline(document).update(timings=[]), "timings"),
+        (lambda document: first_baseline(document)["timings"][0].update(calibration_seconds=0), "calibration_seconds"),
+        (lambda document: first_baseline(document)["seeds"]["124"]["counts"].pop("test"), "a count for each split"),
+        (lambda document: first_baseline(document)["seeds"]["124"]["counts"]["test"].update(n=0), "is no count"),
+        (lambda document: first_baseline(document)["seeds"]["124"]["answers"]["test"].update(n=7), "a bitmap of 7 flags"),
+        (lambda document: first_baseline(document)["seeds"]["124"].update(train_loss=[]), "train_loss"),
+        (lambda document: first_baseline(document)["repeats"][0].pop("condition"), "repeats.0.condition"),
+        (lambda document: first_baseline(document)["bands"].update(seeds={"test_accuracy": [0.9]}), "bands.seeds.test_accuracy"),
     ],
 )
-def test_a_file_that_breaks_the_schema_is_refused_naming_the_place(tmp_path, damage, place):
-    document = json.loads(DEFAULT_PATH.read_text())
+def test_a_file_that_breaks_the_schema_is_refused_naming_the_place(tmp_path, document, damage, place):
     damage(document)
     path = tmp_path / "expected.json"
     path.write_text(json.dumps(document))
     with pytest.raises(ExpectationError, match=place):
         load_expectations(path)
+
+
+def test_a_seed_has_a_loss_and_a_count_of_every_split_and_answers_only_where_they_are_known(figures):
+    counts = figures().counts
+    assert SeedFigures(counts, {}, (0.5,), (0.6,)).answers == {}
+    with pytest.raises(ValueError, match="a count for each split"):
+        SeedFigures({"test": counts["test"]}, {}, (0.5,), (0.6,))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"schema_version": NaN}'])
@@ -82,40 +112,19 @@ def test_a_missing_file_is_refused(tmp_path):
         load_expectations(tmp_path / "nowhere.json")
 
 
-def test_new_baselines_replace_only_their_own_rows(expectations, run_info, row_result):
-    both = with_baselines(expectations, Results(run_info(rows=(1, 2)), {1: row_result(), 2: row_result(row=2)}))
-    newer = with_baselines(both, Results(run_info(), {1: row_result(seed=7)}))
-    rows = newer.baselines["smoke"]["cpu"]
-    assert rows[1].seed == 7
-    assert rows[2] == both.baselines["smoke"]["cpu"][2]
-    assert newer.published == expectations.published
+def test_expectations_survive_the_disk(tmp_path, recorded, of_seeds, seeds):
+    expectations = recorded(of_seeds(seeds(3)), moves=(1e-6, -1e-6), seconds=(16.0, 16.5))
+    save_expectations(tmp_path / "expected.json", expectations)
+    assert load_expectations(tmp_path / "expected.json") == expectations
 
 
-def test_a_failed_row_keeps_its_old_baseline(expectations, run_info, row_result):
-    recorded = with_baselines(expectations, Results(run_info(), {1: row_result()}))
-    assert with_baselines(recorded, Results(run_info(), {1: row_result(figures=None, error="broken")})) == recorded
-    with pytest.raises(ResultsError, match="broken"):
-        make_baseline(run_info(), row_result(figures=None, error="broken"))
-
-
-def test_expectations_survive_the_disk(tmp_path, expectations, run_info, row_result):
-    recorded = with_baselines(expectations, Results(run_info(), {1: row_result()}))
-    save_expectations(tmp_path / "expected.json", recorded)
-    assert load_expectations(tmp_path / "expected.json") == recorded
-
-
-def test_two_runs_may_differ_in_nothing_but_time(row_result, figures):
-    refuse_unrepeatable({1: row_result()}, {1: row_result(figures=figures(seconds=99.0))})
-    for other in (figures(train_loss=0.5000001), figures(right=(1004, 148, 285)), replace(figures(), epoch_accuracies=())):
-        with pytest.raises(ExpectationError, match="row 1 gave other figures the second time"):
-            refuse_unrepeatable({1: row_result()}, {1: row_result(figures=other)})
-
-
-def test_a_row_that_failed_in_either_run_is_not_recorded(row_result):
-    failed = row_result(figures=None, error="out of luck")
-    for first, second in ((failed, row_result()), (row_result(), failed)):
-        with pytest.raises(ExpectationError, match="out of luck"):
-            refuse_unrepeatable({1: first}, {1: second})
+def test_a_baseline_without_repeats_seeds_and_answers_survives_the_disk(tmp_path, expectations, run_info, row_result):
+    bare = with_baselines(expectations, Results(run_info(), {1: row_result()}))
+    baseline: Baseline = bare.baselines["smoke"]["cpu"][1]
+    counts_alone = replace(baseline, margins={}, seeds={123: replace(baseline.own, answers={})})
+    bare = replace(bare, baselines={"full": {"cpu": {1: counts_alone}}})
+    save_expectations(tmp_path / "expected.json", bare)
+    assert load_expectations(tmp_path / "expected.json") == bare
 
 
 json_values = st.recursive(

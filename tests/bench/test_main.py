@@ -1,12 +1,14 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
 import bench.__main__
 from bench.__main__ import main
 from bench.expectations import load_expectations, save_expectations
-from bench.judge import Verdict, judge
+from bench.judge import judge
 from bench.results import read_results, row_file
+from bench.verdict import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,42 @@ def test_run_exits_1_and_names_a_row_without_expectation(tmp_path, recorded, cap
     output = capsys.readouterr().out
     assert "row 3 (last layer only): missing" in output
     assert "row 2 (first token)" in output
+
+
+@pytest.fixture
+def drifted(tmp_path, toy_run):
+    """Expectations from another torch, whose row 1 had one test text more right, or one less."""
+    rows = toy_run.expectations.baselines["smoke"]["cpu"]
+    test = rows[1].own.counts["test"]
+    other = replace(test, right=test.right + 1 if test.right < test.n else test.right - 1)
+    own = replace(rows[1].own, counts=rows[1].own.counts | {"test": other})
+    row_1 = replace(rows[1], provenance=replace(rows[1].provenance, torch="1.0"), seeds={123: own})
+    path = tmp_path / "drifted.json"
+    save_expectations(path, replace(toy_run.expectations, baselines={"smoke": {"cpu": rows | {1: row_1}}}))
+    return path
+
+
+@pytest.mark.parametrize(("flags", "code"), [([], 0), (["--strict"], 1), (["--lenient"], 0)])
+def test_a_drift_fails_or_warns_as_asked(toy_run, drifted, capsys, flags, code):
+    assert main(["check", str(toy_run.folder), "--expected", str(drifted), *flags]) == code
+    assert f"row 1 (reference): drifted{'' if code else ' (warning)'}" in capsys.readouterr().out
+    assert main(["run", "--rows", "1-2", "--out", str(drifted.parent / "again"), "--expected", str(drifted), *flags]) == code
+    assert main(["show", str(toy_run.folder), "--expected", str(drifted), *flags]) == 0
+
+
+@pytest.mark.parametrize(("flags", "n_seeds", "repeats"), [([], 3, False), (["--seeds", "2", "--repeats"], 2, True), (["--no-repeats"], 3, False)])
+def test_record_takes_seeds_and_repeats_from_the_tier_unless_told(tmp_path, recorded, monkeypatch, flags, n_seeds, repeats):
+    asked = []
+    monkeypatch.setattr(bench.__main__, "record", lambda request, path, folder, console, repeats: asked.append((request.n_seeds, path, folder, repeats)))
+    assert main(["record", "--out", str(tmp_path / "runs"), "--expected", str(recorded), *flags]) == 0
+    assert asked == [(n_seeds, recorded, tmp_path / "runs", repeats)]
+
+
+def test_a_perturbed_run_is_kept_and_not_compared(tmp_path, recorded, capsys):
+    arguments = ["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--perturb", "1e-6", "--perturb-seed", "3"]
+    assert main(arguments) == 0
+    assert "no row was judged; 2 not comparable (other inputs were named than the recorded ones)" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "expected_results.json").exists()
 
 
 def test_check_judges_without_running(toy_run, recorded, expected_file, capsys):
@@ -63,6 +101,8 @@ def test_list_prints_rows(capsys):
         (["run", "--device", "abacus"], "--device abacus is unknown"),
         (["run", "--seed", "-1"], "--seed -1 is not possible"),
         (["run", "--data-dir", "nowhere"], "holds no toys"),
+        (["run", "--perturb", "-1"], "--perturb -1 is not possible"),
+        (["record", "--perturb", "1e-6", "--out", "runs"], "cannot become a baseline"),
         (["run", "--expected", "nowhere.json"], "cannot be read"),
         (["check", "nowhere"], "holds no run.json"),
         (["show", "nowhere"], "holds no run.json"),

@@ -2,12 +2,43 @@ import json
 
 import pytest
 
-from bench.results import Results, ResultsError, create_folder, read_results, row_file, write_row
+from bench.results import TEXTS_FILE, Results, ResultsError, create_folder, read_results, row_file, write_row, write_texts
 
 
 def test_results_survive_the_disk(results_folder, run_info, row_result):
     results = Results(run_info(rows=(1, 3)), {1: row_result(), 3: row_result(row=3, figures=None, error="broken\nTraceback")})
     assert read_results(results_folder(results)) == results
+
+
+def test_test_texts_survive_the_disk_whatever_they_hold(results_folder, run_info, row_result):
+    texts = ("plain", "two\nlines", 'quotes " and \\', "emoji \U0001f600", "")
+    results = Results(run_info(), {1: row_result()}, texts)
+    assert read_results(results_folder(results)) == results
+
+
+def test_texts_are_written_once_for_all_rows(tmp_path):
+    write_texts(tmp_path, ("first",))
+    write_texts(tmp_path, ("second",))
+    assert json.loads((tmp_path / TEXTS_FILE).read_text()) == ["first"]
+
+
+def test_damaged_texts_are_refused_naming_their_file(results_folder, run_info, row_result):
+    folder = results_folder(Results(run_info(), {1: row_result()}, ("a",)))
+    (folder / TEXTS_FILE).write_text('{"a": 1}')
+    with pytest.raises(ResultsError, match=TEXTS_FILE):
+        read_results(folder)
+
+
+def test_every_figure_of_a_row_survives_the_disk(results_folder, run_info, of_seeds, seeds):
+    results = Results(run_info(), {1: of_seeds(seeds(3))})
+    read = read_results(results_folder(results)).rows[1]
+    assert read == results.rows[1]
+    assert [*read.others] == [124, 125]
+    assert read.others[125].answers["test"].count() == seeds(3)[2].counts["test"]
+
+
+def test_baselines_are_kept_apart_by_device_class_and_precision(run_info):
+    assert [run_info(precision=precision).kind for precision in ("fp32", "bf16", "tf32")] == ["cpu", "cpu bf16", "cpu tf32"]
 
 
 def test_a_row_is_on_disk_before_the_run_ends(results_folder, run_info, row_result):
@@ -44,6 +75,10 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         lambda text: "[]",
         lambda text: text.replace('"n": 300', '"n": 3'),
         lambda text: text.replace('"test": {', '"tests": {'),
+        lambda text: text.replace('"margins"', '"margin"'),
+        lambda text: text.replace('"first_logits": [\n        0.25', '"first_logits": [\n        "much"'),
+        lambda text: text.replace('"right": "//', '"right": "?/'),
+        lambda text: text.replace('"weight_norm": 12.5', '"weight_norm": Infinity'),
     ],
 )
 def test_a_damaged_row_is_refused_naming_its_file(results_folder, run_info, row_result, damage):

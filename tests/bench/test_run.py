@@ -5,13 +5,28 @@ import pytest
 import torch
 
 import bench.run
-from bench.expectations import load_expectations, with_baselines
-from bench.judge import Verdict, judge
+from bench.baselines import with_baselines
+from bench.expectations import load_expectations
+from bench.judge import judge
 from bench.results import ResultsError, read_results
 from bench.run import checked, finish, plan_of, run_row, run_rows, start_run
+from bench.verdict import Strictness, Verdict
 from gptcore.errors import AssetError, TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
+
+
+def test_the_test_texts_are_kept_with_the_rows(toy_run, toy_tier):
+    assert toy_run.results.test_texts == toy_tier.gather(None, Sources()).dataset.test.texts
+
+
+def test_texts_that_cannot_be_kept_are_the_rows_error(toy_request, tmp_path, monkeypatch):
+    def full(folder, texts):
+        raise ResultsError("no space left")
+
+    monkeypatch.setattr(bench.run, "write_texts", full)
+    (result,) = run_rows(toy_request(), start_run(toy_request(), tmp_path / "run"))
+    assert (result.error, result.figures) == ("no space left", None)
 
 
 def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, tmp_path):
@@ -19,7 +34,9 @@ def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, t
     for result in run_rows(toy_request("1-2"), again):
         first = toy_run.results.rows[result.row]
         assert result.figures.history == first.figures.history
-        assert result.figures.counts == first.figures.counts
+        assert result.figures.answers == first.figures.answers
+        assert result.figures.margins == first.figures.margins
+        assert result.figures.fingerprint == first.figures.fingerprint
         assert result.digests == first.digests
 
 
@@ -41,6 +58,32 @@ def test_rows_are_written_one_by_one(toy_request, tmp_path):
     assert set(read_results(folder).rows) == {1}
     next(running)
     assert set(read_results(folder).rows) == {1, 2}
+
+
+def test_a_run_of_several_seeds_passes_against_its_own_recording(toy_request, tmp_path, expectations):
+    request = toy_request(n_seeds=4)
+    folder = start_run(request, tmp_path / "run")
+    list(run_rows(request, folder))
+    recorded = with_baselines(expectations, read_results(folder))
+    _, (verdict,) = finish(folder, recorded)
+    assert (verdict.verdict, verdict.holds) == (Verdict.PASS, True)
+    assert [*recorded.baselines["smoke"]["cpu"][1].seeds] == [123, 124, 125, 126]
+    assert "Student's test of 4 seeds against 4" in verdict.judgements[-2].explanation
+
+
+def test_strictness_reaches_the_verdicts(toy_run, toy_request):
+    baseline = toy_run.expectations.baselines["smoke"]["cpu"][1]
+    moved = replace(baseline, provenance=replace(baseline.provenance, torch="1.0"), seeds={123: replace(baseline.own, counts=other_counts(baseline))})
+    expectations = replace(toy_run.expectations, baselines={"smoke": {"cpu": toy_run.expectations.baselines["smoke"]["cpu"] | {1: moved}}})
+    for strictness, holds in ((Strictness.USUAL, True), (Strictness.STRICT, False), (Strictness.LENIENT, True)):
+        _, verdicts = finish(toy_run.folder, expectations, strictness)
+        assert (verdicts[0].verdict, verdicts[0].holds) == (Verdict.DRIFTED, holds)
+
+
+def other_counts(baseline):
+    """The counts of a baseline with one right test text more, or one less where all are right."""
+    test = baseline.own.counts["test"]
+    return baseline.own.counts | {"test": replace(test, right=test.right + 1 if test.right < test.n else test.right - 1)}
 
 
 def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
@@ -100,6 +143,12 @@ def test_the_command_repeats_the_request(toy_request, tmp_path):
     request = toy_request("4", sources=Sources(data=tmp_path / "my data", limit_train=60), seed=7)
     assert request.command == f"python -m bench run --tier smoke --device cpu --seed 7 --data-dir '{tmp_path}/my data' --limit-train 60"
     assert replace(request, execution=Execution(plain=True)).command == f"{request.command} --plain"
+    assert replace(request, perturbation=2e-7, perturbation_seed=3).command == f"{request.command} --perturb 2e-07 --perturb-seed 3"
+
+
+def test_the_selection_is_what_stays_the_same_under_other_conditions(toy_request):
+    request = toy_request("1,4-5", n_seeds=3, threads=2, precision="bf16")
+    assert request.selection == ("--tier", "smoke", "--rows", "1,4,5", "--device", "cpu", "--precision", "bf16")
 
 
 def test_plain_and_fast_runs_are_compared_with_each_other(toy_run, toy_request, tmp_path):

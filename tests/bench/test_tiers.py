@@ -42,3 +42,7 @@ def test_a_whole_smoke_row_is_the_same_plain_and_fast(row):
     assert (fast.counts, fast.epoch_accuracies) == (plain.counts, plain.epoch_accuracies)
     for ours, theirs in zip(fast.history, plain.history, strict=True):
         assert (ours.train_loss, ours.validation_loss) == pytest.approx((theirs.train_loss, theirs.validation_loss), abs=1e-4)
+
+
+def test_smoke_records_seeds_and_repeats_and_full_one_seed():
+    assert {tier.name: (tier.recorded_seeds, tier.records_repeats) for tier in TIERS.values()} == {"smoke": (20, True), "full": (1, False)}

@@ -7,8 +7,8 @@ import gptcore.training
 from gptcore.batches import Batch
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment
-from gptcore.learner import join
-from gptcore.training import finetune, finetune_seeds, seeds_at_once
+from gptcore.learner import Learner, join, plain_learner, stacked_learner
+from gptcore.training import build_classifiers, finetune, finetune_seeds, seeds_at_once
 
 CPU = torch.device("cpu")
 SEEDS = (123, 5, 6)
@@ -18,7 +18,13 @@ def assert_close(ours, theirs, tolerance=1e-5):
     for one, other in zip(ours.history, theirs.history, strict=True):
         assert (one.epoch, one.step) == (other.epoch, other.step)
         assert (one.train_loss, one.validation_loss) == pytest.approx((other.train_loss, other.validation_loss), abs=tolerance)
-    assert (ours.epoch_accuracies, ours.counts) == (theirs.epoch_accuracies, theirs.counts)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-4, abs=tolerance)
+    assert (ours.epoch_accuracies, ours.answers) == (theirs.epoch_accuracies, theirs.answers)
+    for split, margins in ours.margins.items():
+        assert margins == pytest.approx(theirs.margins[split], abs=1e-4)
+    assert ours.fingerprint.trained_parameters == theirs.fingerprint.trained_parameters
+    assert ours.fingerprint.first_logits == pytest.approx(theirs.fingerprint.first_logits, abs=tolerance)
+    assert ours.fingerprint.weight_norm == pytest.approx(theirs.fingerprint.weight_norm, rel=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +95,47 @@ def test_more_seeds_than_go_side_by_side_are_all_trained(miniature, inputs_of, m
     assert len({result.history for result in results}) == 5
     assert [event for event in heard if event in results[0].history] == list(results[0].history)
     assert len(heard) == len(results[0].history) + len(results[0].epoch_accuracies)
+
+
+def learner_of(tensors, n_stacked=None):
+    return Learner(lambda batches: [], tensors, n_stacked)
+
+
+@pytest.mark.parametrize("n_stacked", [None, 1])
+def test_a_norm_is_taken_over_all_tensors_that_are_there(n_stacked):
+    tensors = [torch.tensor([3.0]), None, torch.tensor([[4.0, 0.0], [0.0, 12.0]])]
+    assert learner_of([], n_stacked).norms(tensors) == [13.0]
+
+
+def test_every_stacked_seed_has_a_norm_of_its_own():
+    generator = torch.Generator().manual_seed(1)
+    tensors = [torch.randn(3, 4, 5, generator=generator), torch.randn(3, generator=generator), torch.randn(3, 2, generator=generator)]
+    alone = [learner_of([]).norms([tensor[seed] for tensor in tensors]) for seed in range(3)]
+    assert learner_of([], 3).norms(tensors) == pytest.approx([norm for (norm,) in alone])
+
+
+def test_norms_leave_no_trace_in_the_graph_and_change_nothing():
+    weight = torch.ones(2, requires_grad=True)
+    assert learner_of([weight]).norms([weight]) == pytest.approx([2**0.5])
+    assert (weight.grad, weight.tolist()) == (None, [1.0, 1.0])
+
+
+@pytest.mark.parametrize("trainable_layers", ["last_layer", "last_block", "last_two_blocks", "lora"])
+def test_what_trains_is_counted_for_each_seed(trainable_layers, miniature, inputs_of):
+    experiment = miniature(trainable_layers=trainable_layers)
+    inputs = inputs_of(experiment)
+    width, rank = experiment.model_size.width, experiment.lora_rank
+    head, norm, block = 2 * width + 2, 2 * width, 12 * width**2 + 13 * width
+    of_block_lora = rank * (4 * 2 * width + 2 * 5 * width)  # query, key, value and output, then the way up and down
+    expected = {
+        "last_layer": head,
+        "last_block": head + norm + block,
+        "last_two_blocks": head + norm + 2 * block,
+        "lora": head + experiment.model_size.n_layer * of_block_lora + rank * (width + 2),
+    }[trainable_layers]
+    (model,) = build_classifiers(experiment, inputs, [experiment.seed], CPU)
+    assert plain_learner(model, experiment).n_trained == expected
+    assert stacked_learner(build_classifiers(experiment, inputs, SEEDS, CPU), experiment, 0, None).n_trained == expected
 
 
 def test_joined_batches_are_filled_up_on_the_right():

@@ -3,17 +3,29 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.expectations import with_baselines
 from bench.judge import judge
-from bench.report.terminal import print_environment, print_progress, print_report, print_rows
+from bench.report.terminal import STYLES, print_environment, print_progress, print_report, print_rows
 from bench.results import Results
 from bench.rows import ROWS
 from bench.tiers import TIERS
+from bench.verdict import Strictness, Verdict
 
 
 @pytest.fixture
 def console():
     return Console(file=io.StringIO(), width=140, highlight=False)
+
+
+@pytest.fixture
+def reported(console, recorded, run_info):
+    """The lines of row 1 judged against the usual baseline."""
+
+    def report(result, texts=(), strictness=Strictness.USUAL, **info):
+        results = Results(run_info(**info), {1: result} if result else {}, texts)
+        print_report(console, results, judge(results, recorded(moves=(1e-4,), seconds=(16.0, 16.5)), strictness))
+        return console.file.getvalue().splitlines()
+
+    return report
 
 
 def test_a_finished_row_is_one_line(console, row_result):
@@ -25,14 +37,42 @@ def test_a_finished_row_is_one_line(console, row_result):
     ]
 
 
-def test_the_report_ends_with_failures_and_the_count(console, expectations, run_info, row_result, figures):
-    recorded = with_baselines(expectations, Results(run_info(), {1: row_result()}))
-    results = Results(run_info(), {1: row_result(figures=figures(right=(900, 148, 285)))})
-    print_report(console, results, judge(results, recorded))
-    lines = console.file.getvalue().splitlines()
+def test_the_report_ends_with_failures_and_the_count(reported, row_result, figures):
+    lines = reported(row_result(figures=figures(right=(900, 148, 285))))
     assert lines[0].startswith("smoke tier on Fast CPU")
     assert lines[-1] == "0 of 1 judged rows hold"
-    assert any(line.startswith("  train accuracy regressed from 96.63 % to 86.54 %, allowed 96.44 % to 96.83 %") for line in lines)
+    assert any(
+        line.startswith("  train accuracy regressed from 96.63 % to 86.54 % (baseline; McNemar's exact test: 105 texts lost, 0 gained") for line in lines
+    )
+    assert "  again: python -m bench run --tier smoke --rows 1" in lines
+
+
+@pytest.mark.parametrize(("strictness", "verdict"), [(Strictness.STRICT, "drifted"), (Strictness.LENIENT, "drifted (warning)")])
+def test_only_a_failing_row_lists_the_texts_it_lost(reported, row_result, figures, strictness, verdict):
+    lines = reported(row_result(figures=figures(wrong_test={1, *range(285, 300)})), ("first", "[bold]second[/]", "third"), strictness)
+    assert f"row 1 (reference): {verdict}" in lines
+    is_failing = strictness is Strictness.STRICT
+    assert ("  1 test texts went from right to wrong, 0 from wrong to right (McNemar's exact p = 1)" in lines) == is_failing
+    assert ("  right to wrong, text 2: [bold]second[/]" in lines) == is_failing
+    assert not any("third" in line for line in lines)
+
+
+def test_a_text_of_several_lines_stays_on_one(reported, row_result, figures):
+    lines = reported(row_result(figures=figures(wrong_test={0, *range(285, 300)})), ("first line\nsecond line",), Strictness.STRICT)
+    assert "  right to wrong, text 1: first line second line" in lines
+
+
+def test_the_notes_stand_under_the_table(reported, row_result):
+    lines = reported(row_result())
+    (notices,) = (line for line in lines if line.startswith("notices: "))
+    (clean,) = (line for line in lines if line.startswith("a clean run of all rows is flagged"))
+    assert lines.index(notices) < lines.index(clean) < lines.index("no validation or test text stands verbatim in train")
+    assert lines[-1] == "1 of 1 judged rows hold"
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_has_a_style(verdict):
+    assert STYLES[verdict]
 
 
 def test_the_list_names_every_row_and_its_flags(console):
