@@ -8,27 +8,27 @@ from typing import get_args
 
 from rich.console import Console
 
-from bench.bisect import Criterion
-from bench.bisect import bisect as find_first_bad
 from bench.cache import clear_cache, print_cache
-from bench.compare import compare_folders, exit_code
-from bench.evidence import evidence_of, recorded_evidence
+from bench.comparison.bisect import Criterion
+from bench.comparison.bisect import bisect as find_first_bad
+from bench.comparison.compare import compare_folders, exit_code
+from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.expectations import load_expectations
-from bench.findings import judge_findings
+from bench.findings.claims import judge_findings
+from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
-from bench.judge import holds, judge
 from bench.options import add_expected, add_format, add_out, add_request, add_rerun, add_strictness, add_tier, request_from, rerun_arguments
-from bench.record import record
+from bench.recording.record import record
 from bench.report.comparison import bisection_lines, show_comparison
 from bench.report.findings import show_findings
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
-from bench.revisions import compare_revisions, is_results_folder
 from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
-from bench.speed import time_rows
+from bench.speed.timing import time_rows
 from bench.tiers import TIERS
-from bench.verdict import RowVerdict
+from bench.verdicts.judge import holds, judge
+from bench.verdicts.verdict import RowVerdict
 from gptcore.device import DEVICES, pick_device
 from gptcore.errors import UsageError, UserError
 from gptcore.execution import set_threads

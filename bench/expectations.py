@@ -129,7 +129,7 @@ class Repeat:
 
 @dataclass(frozen=True, config=STRICT)
 class Bands:
-    """How far a figure may stray, derived from the raw figures beside it by `bench.bands`.
+    """How far a figure may stray, derived from the raw figures beside it by `bench.recording.bands`.
 
     Numerical, for the same seed - traces: half-widths around every number.  margins: the most a text's margin may move.  counts: fewest and most right ones.
     Statistical, for other seeds - seeds: where the figure of one more seed lies.

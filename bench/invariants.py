@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.baselines import repeatable_figures
 from bench.plan import Plan
+from bench.recording.baselines import repeatable_figures
 from bench.results import Invariant, Results, RowResult, read_results, write_invariants
 from bench.rows import Row, find_row
 from bench.run import Request, plan_of

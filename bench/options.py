@@ -10,7 +10,7 @@ from bench.report.text import FORMATS
 from bench.rows import select_rows
 from bench.run import Request, checked
 from bench.tiers import TIERS
-from bench.verdict import Strictness
+from bench.verdicts.verdict import Strictness
 from gptcore.device import DEVICES, pick_device
 from gptcore.execution import add_execution_flags, execution_from
 from gptcore.experiment import PRECISIONS

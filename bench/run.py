@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
-from bench.baselines import with_baselines
 from bench.calibration import calibrate
 from bench.environment import describe_environment
 from bench.expectations import Expectations, save_expectations
-from bench.judge import judge
-from bench.perturb import perturbed_tier
 from bench.plan import Plan, make_plan
+from bench.recording.baselines import with_baselines
+from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
 from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
-from bench.verdict import RowVerdict, Strictness
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
 from gptcore.execution import Execution, check_seeds, set_threads

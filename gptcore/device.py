@@ -84,12 +84,17 @@ def name_device(device: torch.device) -> str:
 
 def usable_cores() -> int:
     """Threads that can really run side by side: torch's own choice, unless this process is confined to fewer cores or to a share of their time."""
+    return min(allowed_cores(), torch.get_num_threads())
+
+
+def allowed_cores() -> int:
+    """The cores that this process and its children may keep busy, whatever torch was told."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if CPU_QUOTA.exists():
         limit, _, period = CPU_QUOTA.read_text(encoding="ascii").partition(" ")
         if limit.isdecimal():
             allowed = min(allowed, max(1, int(limit) // int(period)))
-    return min(allowed, torch.get_num_threads())
+    return allowed
 
 
 def synchronize(device: torch.device) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.bisect import Bisection
-from bench.compare import ACCURACIES, DURATION, EVERY_METRIC, LEVEL, Comparison, Verdict, exit_code
+from bench.comparison.bisect import Bisection
+from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LEVEL, Comparison, Verdict, exit_code
 from bench.report.text import Format, as_json, markdown_line, markdown_text
 from bench.statistics import Interval
 

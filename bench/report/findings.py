@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.differences import Basis
-from bench.findings import Claim, Conclusion, JudgedClaim, JudgedFinding
+from bench.findings.claims import Claim, Conclusion, JudgedClaim, JudgedFinding
+from bench.findings.differences import Basis
 from bench.report.text import Format, as_json, markdown_line, markdown_text
 
 COLUMNS = ("finding", "what it says", "verdict", "rows", "claimed", "found [95 % interval]", "seeds", "this part", "note")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.report.table import closing_line, explanations, notes, table_cells
 from bench.report.text import markdown_code, markdown_line, markdown_text
 from bench.results import Results
-from bench.verdict import RowVerdict
+from bench.verdicts.verdict import RowVerdict
 
 
 def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:

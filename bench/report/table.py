@@ -4,10 +4,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.bands import FLAGGED_RUNS
+from bench.recording.bands import FLAGGED_RUNS
 from bench.results import Results, RowResult
 from bench.rows import ROWS, find_row
-from bench.verdict import Judgement, RowVerdict, Verdict
+from bench.verdicts.verdict import Judgement, RowVerdict, Verdict
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.result import Result
 

@@ -11,7 +11,7 @@ from bench.report.table import closing_line, explanations, notes, table_cells, t
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
 from bench.tiers import Tier
-from bench.verdict import RowVerdict, Verdict
+from bench.verdicts.verdict import RowVerdict, Verdict
 from gptcore.dataset import SPLITS
 from gptcore.experiment import Experiment
 from gptcore.model import GPTConfig

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 import bench.run
-from bench.baselines import Recording, repeat_of, with_baselines, with_recording
 from bench.environment import describe_environment
 from bench.expectations import DEFAULT_PATH, Timing, load_expectations, save_expectations
-from bench.judge import judge_row
+from bench.recording.baselines import Recording, repeat_of, with_baselines, with_recording
 from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
 from bench.rows import find_row, select_rows
 from bench.run import Request, finish, run_rows, start_run
 from bench.tiers import Tier
-from bench.verdict import Strictness
+from bench.verdicts.judge import judge_row
+from bench.verdicts.verdict import Strictness
 from gptcore.answers import Answers, pack
 from gptcore.dataset import SPLITS, Dataset, Split
 from gptcore.errors import AssetError

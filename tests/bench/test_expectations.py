@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.baselines import with_baselines
 from bench.expectations import DEFAULT_PATH, Baseline, ExpectationError, SeedFigures, load_expectations, pretty, save_expectations
+from bench.recording.baselines import with_baselines
 from bench.results import Results
 from bench.rows import ROWS
 from bench.tiers import TIERS

@@ -6,9 +6,9 @@ import pytest
 import bench.__main__
 from bench.__main__ import main
 from bench.expectations import load_expectations, save_expectations
-from bench.judge import judge
 from bench.results import read_results, row_file
-from bench.verdict import Verdict
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Verdict
 
 
 @pytest.fixture(autouse=True)

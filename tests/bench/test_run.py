@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import bench.run
-from bench.baselines import with_baselines
 from bench.expectations import load_expectations
-from bench.judge import judge
+from bench.recording.baselines import with_baselines
 from bench.results import ResultsError, read_results
 from bench.run import checked, finish, plan_of, run_row, run_rows, start_run
-from bench.verdict import Strictness, Verdict
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Strictness, Verdict
 from gptcore.errors import AssetError, TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources

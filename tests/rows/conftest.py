@@ -7,13 +7,13 @@ import pytest
 
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
-from bench.judge import holds, judge_row
 from bench.options import add_expected, add_out, add_request, add_strictness, request_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
 from bench.run import Request, finish, plan_of, run_row, start_run
-from bench.verdict import RowVerdict, Strictness
+from bench.verdicts.judge import holds, judge_row
+from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.errors import UserError
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bench.bisect import Bisection
-from bench.compare import Comparison, Verdict, compare
+from bench.comparison.bisect import Bisection
+from bench.comparison.compare import Comparison, Verdict, compare
+from bench.comparison.revisions import Revision
 from bench.report.comparison import bisection_lines, cells_of, closing_line, comparison_json, print_comparison, render_comparison
 from bench.results import Results
-from bench.revisions import Revision
 from bench.statistics import Interval
 
 

@@ -1,9 +1,9 @@
 import pytest
 
-from bench.judge import judge
 from bench.report.markdown import render_markdown
 from bench.results import Results
-from bench.verdict import Strictness
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Strictness
 
 
 @pytest.fixture

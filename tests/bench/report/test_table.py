@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.bands import FLAGGED_RUNS
-from bench.judge import judge
+from bench.recording.bands import FLAGGED_RUNS
 from bench.report.table import (
     NOTICES,
     clean_line,
@@ -19,7 +18,8 @@ from bench.report.table import (
 )
 from bench.results import Invariant, Results
 from bench.rows import ROWS
-from bench.verdict import Judgement, Power, Strictness, Verdict
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Judgement, Power, Strictness, Verdict
 from gptcore.answers import Count
 
 TEXTS = tuple(f"message {number}" for number in range(300))

@@ -3,12 +3,12 @@ import io
 import pytest
 from rich.console import Console
 
-from bench.judge import judge
 from bench.report.terminal import STYLES, print_environment, print_progress, print_report, print_rows
 from bench.results import Results
 from bench.rows import ROWS
 from bench.tiers import TIERS
-from bench.verdict import Strictness, Verdict
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Strictness, Verdict
 
 
 @pytest.fixture

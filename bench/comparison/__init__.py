@@ -1,0 +1,1 @@
+"""Two sides against each other: results folders, revisions, and the commit between them."""

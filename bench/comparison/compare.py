@@ -1,0 +1,204 @@
+"""Two sides, each one or several runs of the same code: what moved between them, row by row and metric by metric."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from statistics import median
+
+from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, other_machines, seeds_of
+from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, counts_contrast, duration_contrast, loss_contrast
+from bench.results import Results, RowResult, read_results
+from bench.statistics import Interval
+from gptcore.dataset import SPLITS, SplitName
+from gptcore.errors import UserError
+from gptcore.result import Result
+
+LEVEL = 0.05
+ACCURACIES: dict[str, SplitName] = {f"{split}_accuracy": split for split in SPLITS}
+LOSSES: dict[str, Loss] = {"train_loss": "train_loss", "validation_loss": "validation_loss"}
+DURATION = "duration"
+EVERY_METRIC = "every metric"
+
+
+class CompareError(UserError):
+    """Results that cannot be compared at all."""
+
+
+class Verdict(StrEnum):
+    """What became of a metric; a row is known by the last of its metrics' verdicts in this order.
+
+    same: bit-identical.  indistinguishable: it differs, by no more than chance explains.  not tested: it differs, and nothing tells what chance does to it.
+    """
+
+    SAME = "same"
+    NOT_TESTED = "not tested"
+    INDISTINGUISHABLE = "indistinguishable"
+    NOT_COMPARABLE = "not comparable"
+    FASTER = "faster"
+    SLOWER = "slower"
+    BETTER = "better"
+    WORSE = "worse"
+    MISSING = "missing"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one row, or every metric of a row that is missing or failed.
+
+    base, head: accuracies as fractions, losses, seconds; the mean over the common seeds, of seconds the median over the runs.
+    difference: head - base, of durations head / base.  interval: 95 %, of this difference alone.
+    p: of the test that the explanation names.  adjusted: p corrected for all that was tested, which the verdict goes by.  (See `holm`.)
+    notes: what else differs between the sides, the same for all metrics of a row.
+    """
+
+    row: int
+    name: str
+    metric: str
+    verdict: Verdict
+    explanation: str
+    base: float | None = None
+    head: float | None = None
+    difference: float | None = None
+    interval: Interval | None = None
+    p: float | None = None
+    adjusted: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def compare_folders(base: Path, head: Path) -> list[Comparison]:
+    """Compare two results folders.  Raises UserError where one cannot be read, or their tiers differ."""
+    return compare([read_results(base)], [read_results(head)])
+
+
+def compare(base: Sequence[Results], head: Sequence[Results]) -> list[Comparison]:
+    """Every metric of every row that any run was asked for.  Each side has one run or several; the n-th of both ran in turn.
+
+    Where nothing changed, the chance that any metric of any row is called better or worse is at most LEVEL; another LEVEL goes to faster and slower.
+    Raises CompareError for runs of different tiers.
+    """
+    tiers = {run.info.tier for run in (*base, *head)}
+    if len(tiers) > 1:
+        raise CompareError(f"results of the {' and the '.join(sorted(tiers))} tier have no figure in common: name two of the same tier")
+    numbers = sorted({number for run in (*base, *head) for number in run.info.rows})
+    return _judged([comparison for number in numbers for comparison in _compare_row(number, base, head)])
+
+
+def exit_code(comparisons: Sequence[Comparison], *, judge_durations: bool = False) -> int:
+    """1 where a metric got worse, or accuracies and losses cannot be compared, or a row is missing or failed, else 0.
+
+    Durations count on request only: all else that a machine does moves them too.
+    """
+    failing = {Verdict.WORSE, Verdict.MISSING, Verdict.ERROR} | ({Verdict.SLOWER} if judge_durations else set())
+    apart = any(comparison.verdict is Verdict.NOT_COMPARABLE and comparison.metric != DURATION for comparison in comparisons)
+    return int(apart or any(comparison.verdict in failing for comparison in comparisons))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number (Holm 1979): the chance that any true hypothesis comes out below a level is at most that level."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _compare_row(number: int, base: Sequence[Results], head: Sequence[Results]) -> Iterator[Comparison]:
+    """All metrics of one row, before the correction for their number."""
+    before, after = ([run.rows[number] for run in runs if number in run.rows] for runs in (base, head))
+    sides = (("BASE", before, base), ("HEAD", after, head))
+    whole = Comparison(number, next((row.name for row in (*before, *after)), ""), EVERY_METRIC, Verdict.MISSING, "")
+    absent = [side for side, rows, runs in sides if len(rows) < len(runs)]
+    failures = [f"{side}: {_first_line(row.error)}" for side, rows, _ in sides for row in rows if row.error or not row.figures]
+    if absent:
+        yield replace(whole, explanation=f"there is no such row in {' nor in '.join(absent)}")
+    elif failures:
+        yield replace(whole, verdict=Verdict.ERROR, explanation="; ".join(dict.fromkeys(failures)))
+    else:
+        notes = notes_on(base, head, number)
+        texts = "" if have_same_texts(before[0], after[0]) else "the texts are not the same"
+        for metric in _metrics((*base, *head)):
+            obstacle = texts or (other_machines((*base, *head)) if metric == DURATION else "")
+            contrast = None if obstacle else _contrast(metric, before, after)
+            blank = replace(whole, metric=metric, base=_value(metric, before), head=_value(metric, after), notes=notes)
+            if contrast is None:
+                yield replace(blank, verdict=Verdict.NOT_COMPARABLE, explanation=obstacle or "no text was asked for on both sides")
+            else:
+                yield _filled(blank, contrast, is_known=metric != DURATION and are_identical(before[0], after[0]))
+
+
+def _filled(blank: Comparison, contrast: Contrast, *, is_known: bool) -> Comparison:
+    """A comparison with what its contrast says.  is_known: the row is bit-identical, so nothing is left to test or to correct for."""
+    filled = replace(blank, base=contrast.base, head=contrast.head, difference=contrast.difference)
+    if is_known:
+        return replace(filled, verdict=Verdict.SAME, explanation="all figures of the row are bit-identical")
+    verdict = Verdict.SAME if contrast.is_same else Verdict.NOT_TESTED if contrast.p is None else Verdict.INDISTINGUISHABLE
+    return replace(filled, verdict=verdict, explanation=contrast.reason, interval=contrast.interval, p=contrast.p)
+
+
+def _metrics(runs: Sequence[Results]) -> tuple[str, ...]:
+    """What is compared: time alone where random weights stand in for the row's own."""
+    return (DURATION,) if any(run.info.timing_only for run in runs) else (*ACCURACIES, *LOSSES, DURATION)
+
+
+def _contrast(metric: str, before: Sequence[RowResult], after: Sequence[RowResult]) -> Contrast | None:
+    """A metric that can be compared.  None where the sides were asked for different texts."""
+    if metric == DURATION:
+        return duration_contrast(_seconds(before), _seconds(after))
+    own = (_own_figures(before[0]), _own_figures(after[0]))
+    pairs = common_seeds(before[0], after[0])
+    if metric in ACCURACIES:
+        split = ACCURACIES[metric]
+        return accuracy_contrast(pairs, split) if pairs else counts_contrast(own[0].counts[split], own[1].counts[split])
+    if pairs:
+        return loss_contrast(pairs, LOSSES[metric])
+    return replace(loss_contrast([own], LOSSES[metric]), reason="no common seed: run both sides with the same --seed")
+
+
+def _value(metric: str, rows: Sequence[RowResult]) -> float:
+    """A metric of one side by itself."""
+    figures = _own_figures(rows[0])
+    if metric == DURATION:
+        return median(_seconds(rows))
+    if metric in ACCURACIES:
+        return figures.counts[ACCURACIES[metric]].accuracy
+    return float(getattr(figures.history[-1], LOSSES[metric]))
+
+
+def _judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with their final verdicts.  Durations are a family of their own, lest they cost the other metrics power."""
+    judged = list(comparisons)
+    for is_duration in (False, True):
+        tested = [(index, found.p) for index, found in enumerate(judged) if found.p is not None and (found.metric == DURATION) is is_duration]
+        for (index, _), adjusted in zip(tested, holm([p for _, p in tested]), strict=True):
+            judged[index] = _corrected(judged[index], adjusted, len(tested))
+    return judged
+
+
+def _corrected(found: Comparison, adjusted: float, n_tests: int) -> Comparison:
+    """A tested metric with its corrected p-value, and the verdict that this allows."""
+    correction = f", corrected for {n_tests} tests {adjusted:.2g}" if n_tests > 1 else ""
+    explanation = f"{found.explanation}: p = {found.p:.2g}{correction}"
+    return replace(found, verdict=_direction(found) if adjusted < LEVEL else found.verdict, adjusted=adjusted, explanation=explanation)
+
+
+def _direction(found: Comparison) -> Verdict:
+    """What a significant difference is called."""
+    if found.metric == DURATION:  # the medians' ratio may lie on the other side of 1 than the interval, which the test goes with
+        return Verdict.SLOWER if found.interval and found.interval.low > 1 else Verdict.FASTER
+    grew = found.difference is not None and found.difference > 0
+    return Verdict.BETTER if grew == (found.metric in ACCURACIES) else Verdict.WORSE
+
+
+def _own_figures(row: RowResult) -> Result:
+    return seeds_of(row)[row.seed]
+
+
+def _seconds(rows: Sequence[RowResult]) -> list[float]:
+    return [_own_figures(row).train_seconds for row in rows]
+
+
+def _first_line(error: str | None) -> str:
+    return (error or "it has no figures").splitlines()[0]

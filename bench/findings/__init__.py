@@ -1,0 +1,1 @@
+"""The publication's conclusions, and what evidence says of them."""

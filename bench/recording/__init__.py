@@ -1,0 +1,1 @@
+"""From runs to baselines: raw figures, their spread, and the bands that follow."""

@@ -1,0 +1,143 @@
+"""How far a figure may stray, derived from raw figures: from repeats that differ in rounding alone, and from other seeds.  Nothing here is typed in but the
+share of clean runs that may be flagged.
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, Context
+
+from bench.expectations import Bands, DurationPolicy, Repeat, SeedFigures, Timing
+from bench.recording.traces import Traces
+from bench.rows import ROWS
+from bench.statistics import pooled_reach, seeds_band, student_test, tolerance_factor
+from gptcore.dataset import SPLITS, SplitName
+
+FLAGGED_RUNS = 0.01  # of clean runs of all rows, this share may have any figure outside its numerical bands, and as many any outside its statistical ones
+CONFIDENCE = 0.95
+LOSSES = ("train_loss", "validation_loss")
+SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
+LEVEL = FLAGGED_RUNS / (len(ROWS) * len(SEED_METRICS))
+SINGLE_PRECISION = 2.0**-22  # relative: two units in the last place of a float32, which no figure is known better than
+FEWEST_SEEDS = 3
+
+METHODS = {
+    "numerical": (
+        "Each row runs again with nothing changed but rounding: initial weights multiplied by 1 + 1e-7 e to 1 + 1e-6 e with e standard normal, one and "
+        "two threads, other CPU kernels. A figure's band is its recorded value +- f times the root mean square of its deviations in those repeats, at "
+        "least 2^-22 of the value, and at least one text for shares of a few texts. f is Howe's two-sided tolerance factor for normal deviations around "
+        f"a known centre, with {CONFIDENCE:.0%} confidence, such that {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} rows have any figure outside. Of "
+        "the margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every text flipped whose recorded margin "
+        "lies within that reach of zero."
+    ),
+    "statistical": (
+        "Each row runs with other seeds of head and data order. The band is Student's prediction interval for one more seed, on the logarithm for losses, "
+        f"with the rounding variance of whole counts added, at level {FLAGGED_RUNS:g} / ({len(ROWS)} rows x {len(SEED_METRICS)} metrics), Bonferroni's "
+        "correction. Several seeds are compared by Student's two-sample test with pooled variance at the same level."
+    ),
+    "duration": (
+        "Student's prediction interval for the logarithm of one more timing, relative to the calibration of its run where the tier says so, its variance "
+        f"pooled over all rows recorded on the same machine and threads, at level {FLAGGED_RUNS:g} / {len(ROWS)} rows."
+    ),
+}
+
+
+def derive_bands(
+    traces: Traces,
+    grains: Mapping[str, float],
+    margins: Mapping[SplitName, Sequence[float]],
+    own: SeedFigures,
+    seeds: Sequence[SeedFigures],
+    repeats: Sequence[Repeat],
+) -> Bands:
+    """The bands of one row, but for its duration's, which takes the timings of other rows.  margins: of the recorded seed's texts."""
+    factor = repeats_factor(traces, margins, len(repeats)) if repeats else math.nan
+    margin_reach = {name: factor * root_mean_square([repeat.margins[name] for repeat in repeats]) for name in margins} if repeats else {}
+    return Bands(
+        traces={name: trace_reach(values, [repeat.deviations[name] for repeat in repeats], factor, grains[name]) for name, values in traces.items()}
+        if repeats
+        else {},
+        margins=margin_reach,
+        counts={name: counts_within(own, name, margins[name], reach) for name, reach in margin_reach.items()},
+        seeds={metric: seeds_interval(metric, seeds) for metric in SEED_METRICS} if len(seeds) >= FEWEST_SEEDS else {},
+        duration=None,
+    )
+
+
+def repeats_factor(traces: Traces, margins: Mapping[SplitName, Sequence[float]], n_repeats: int) -> float:
+    """How many root mean squares a deviation may be: a normal tolerance factor for all of the row's figures together."""
+    n_figures = sum(map(len, traces.values())) + len(margins)
+    return tolerance_factor(n_repeats, 1 - FLAGGED_RUNS / (len(ROWS) * n_figures), CONFIDENCE)
+
+
+def trace_reach(values: Sequence[float], deviations: Sequence[Sequence[float]], factor: float, grain: float) -> tuple[float, ...]:
+    """The half-width of the numerical band around every number of a trace, rounded up to three digits.  deviations: one sequence per repeat."""
+    spreads = [root_mean_square(of_value) for of_value in zip(*deviations, strict=True)]
+    whole = not grain and all(value.is_integer() for value in values) and not any(spreads)  # a number of things is known exactly
+    floors = [0.0 if whole else max(grain, SINGLE_PRECISION * abs(value)) for value in values]
+    return tuple(round_up(max(factor * spread, floor)) for spread, floor in zip(spreads, floors, strict=True))
+
+
+def counts_within(own: SeedFigures, split: SplitName, margins: Sequence[float], reach: float) -> tuple[int, int]:
+    """The fewest and the most right ones when every text flips whose margin is within reach of zero."""
+    answers = own.answers[split]
+    asked, right = answers.is_asked(), answers.is_right()
+    near = [is_asked and abs(margin) <= reach for is_asked, margin in zip(asked, margins, strict=True)]
+    count = own.counts[split].right
+    return count - sum(map(min, near, right)), count + sum(is_near and not is_right for is_near, is_right in zip(near, right, strict=True))
+
+
+def seed_values(metric: str, seeds: Sequence[SeedFigures]) -> list[float]:
+    """A metric of every seed on the scale it is tested on: accuracies as they are, last losses as logarithms, since they spread by factors."""
+    if metric in LOSSES:
+        return [math.log(max(getattr(seed, metric)[-1], SINGLE_PRECISION)) for seed in seeds]  # of a loss near 0 float32 leaves nothing
+    return [seed.counts[split_of(metric)].accuracy for seed in seeds]
+
+
+def seeds_grain(metric: str, seeds: Sequence[SeedFigures]) -> float:
+    """The step that a metric's values come in: one text for accuracies."""
+    return 0.0 if metric in LOSSES else 1 / seeds[0].counts[split_of(metric)].n
+
+
+def seeds_interval(metric: str, seeds: Sequence[SeedFigures]) -> tuple[float, float]:
+    """Where the metric of one more seed lies: a fraction for accuracies, a plain loss for losses."""
+    band = seeds_band(seed_values(metric, seeds), LEVEL, grain=seeds_grain(metric, seeds))
+    return (exponential(band.low), exponential(band.high)) if metric in LOSSES else (max(0.0, band.low), min(1.0, band.high))
+
+
+def seeds_p_value(metric: str, found: Sequence[SeedFigures], recorded: Sequence[SeedFigures]) -> float:
+    """Of Student's test that seeds found and recorded come from the same distribution."""
+    return student_test(seed_values(metric, found), seed_values(metric, recorded), grain=seeds_grain(metric, recorded))
+
+
+def cost_of(timing: Timing, policy: DurationPolicy) -> float:
+    """What is compared of a timing: its seconds, or how many calibrations they are."""
+    return timing.seconds / timing.calibration_seconds if policy.calibrated else timing.seconds
+
+
+def duration_factors(costs: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """The shortest and the longest that one more timing takes, as factors of its row's mean; None where no row was timed twice."""
+    if all(len(of_row) < 2 for of_row in costs):
+        return None
+    reach = pooled_reach([[math.log(cost) for cost in of_row] for of_row in costs], FLAGGED_RUNS / len(ROWS))
+    return exponential(-reach), exponential(reach)
+
+
+def root_mean_square(values: Sequence[float]) -> float:
+    """Root mean square."""
+    return math.sqrt(sum(value * value for value in values) / len(values))
+
+
+def exponential(logarithm: float) -> float:
+    """E to this power, but never beyond the largest number there is: a band from a handful of wild values still ends somewhere."""
+    return math.exp(min(logarithm, math.log(sys.float_info.max)))
+
+
+def round_up(value: float) -> float:
+    """The next number with three significant digits, so that files stay readable and no band shrinks."""
+    return float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(value)))
+
+
+def split_of(metric: str) -> SplitName:
+    """The split that an accuracy is of."""
+    return next(split for split in SPLITS if metric == f"{split}_accuracy")

@@ -1,0 +1,58 @@
+"""Recording what we expect: two runs that agree, from a clean tree, with the spread of rounding and of seeds, become the new baselines."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.expectations import ExpectationError, load_expectations, save_expectations
+from bench.recording.baselines import Recording, RowRepeats, refuse_failed, refuse_unrepeatable, timing_of, with_recording
+from bench.recording.repeats import conditions_for, measure_repeats
+from bench.report.terminal import print_progress
+from bench.results import Results, read_results
+from bench.run import Request, run_rows, start_run
+
+
+def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
+    """Run the request, run it again with one seed, and with `repeats` under every condition that moves rounding alone; write baselines to `path`.
+
+    Every other baseline stays as it is, but for its duration's band, which pools the timings of all; all runs stay in `folder`.
+    Raises ExpectationError, leaving the file untouched, for a dirty tree, a row without figures, or two runs that differ.
+    """
+    expectations = load_expectations(path)
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise ExpectationError(f"{path} may not be written to: change its permissions, or name another file with --expected")
+    if request.timing_only:
+        raise ExpectationError("--timing-only makes no figures that could be a baseline: record without it")
+    if request.chosen:
+        raise ExpectationError("own data, weights, tokenizer or seed cannot become a baseline: record without them")
+    if request.execution.plain or request.execution.compiled:
+        raise ExpectationError("--plain and --compile take other times than the usual way, which is what is recorded: record without them")
+    first = _run_once(request, folder / "first", console)
+    second = _run_once(replace(request, n_seeds=1), folder / "second", console)
+    refuse_unrepeatable(first.rows, second.rows)
+    moved: RowRepeats = {}
+    if repeats:
+        conditions = conditions_for(request.device.type)
+        console.print(f"repeating under {len(conditions)} conditions that change rounding alone", markup=False, soft_wrap=True)
+        flags = [*request.selection, "--expected", str(path.resolve())]
+        moved = measure_repeats(flags, first, conditions, folder, lambda line: console.print(line, markup=False, soft_wrap=True))
+    timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in (first, second)) for number in first.rows}
+    save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
+    console.print(
+        f"recorded {len(first.rows)} rows in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; all runs are in {folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _run_once(request: Request, folder: Path, console: Console) -> Results:
+    start_run(request, folder)
+    environment = read_results(folder).info.environment
+    if environment.git_dirty or not environment.git_commit:
+        raise ExpectationError("the working tree is not a clean git checkout: commit or stash your changes, then record, so that the commit names the code")
+    for position, result in enumerate(run_rows(request, folder), start=1):
+        print_progress(console, result, position, len(request.rows))
+        refuse_failed(result)
+    return read_results(folder)

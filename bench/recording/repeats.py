@@ -1,0 +1,99 @@
+"""Running rows again with nothing changed but rounding: the stand-ins for other machines, threads and builds of torch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.environment import NUMERICAL_VARIABLES
+from bench.recording.baselines import RowRepeats, repeat_of
+from bench.results import Results, ResultsError, read_results
+from gptcore.device import allowed_cores
+
+CHECKOUT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the same rows: initial weights perturbed by this relative amount with this seed, CPU threads, variables of the mathematics libraries."""
+
+    perturbation: float = 0.0
+    seed: int = 0
+    threads: int = 1
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What differs, in words."""
+        weights = f"weights x (1 + {self.perturbation:g} e{self.seed})" if self.perturbation else ""
+        variables = " ".join(f"{name}={value}" for name, value in self.variables.items())
+        return ", ".join(part for part in (weights, f"threads: {self.threads}", variables) if part)
+
+    @property
+    def flags(self) -> list[str]:
+        """As flags of `bench run`."""
+        return ["--threads", str(self.threads), *(["--perturb", f"{self.perturbation:g}", "--perturb-seed", str(self.seed)] if self.perturbation else [])]
+
+
+# The last one limits libraries on Intel's processors; AMD's take no notice.
+KERNELS = (
+    {"ATEN_CPU_CAPABILITY": "default"},
+    {"ATEN_CPU_CAPABILITY": "avx2"},
+    {"MKL_CBWR": "COMPATIBLE"},
+    {"DNNL_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+)
+PERTURBATIONS = (1e-7, 2e-7, 5e-7, 1e-6)
+PERTURBED = tuple(Condition(relative, seed, threads) for seed, relative in enumerate(PERTURBATIONS, start=1) for threads in (1, 2))
+ON_CPU = (
+    Condition(threads=2),
+    *PERTURBED,
+    *(Condition(variables=variables) for variables in KERNELS),
+    *(Condition(1e-6, seed, variables=variables) for seed, variables in enumerate(KERNELS[:3], start=5)),
+)
+ON_GPU = tuple(condition for condition in PERTURBED if condition.threads == 1)
+
+
+def conditions_for(device: str) -> tuple[Condition, ...]:
+    """The conditions that can move figures on a kind of device."""
+    return ON_CPU if device == "cpu" else ON_GPU
+
+
+def measure_repeats(
+    flags: Sequence[str], recorded: Results, conditions: Sequence[Condition], folder: Path, said: Callable[[str], None] = lambda line: None
+) -> RowRepeats:
+    """How far each recorded row moves under each condition.  flags: of `bench run`, choosing tier, rows and device; each run keeps its folder in `folder`.
+
+    Raises ResultsError where a run breaks off.
+    """
+    on_cpu = recorded.info.environment.device_class == "cpu"
+    numbered = [*enumerate(conditions, start=1)]
+
+    def run(condition: tuple[int, Condition]) -> tuple[Condition, Results]:
+        number, one = condition
+        results = run_under(one, flags, folder / f"repeat-{number:02d}")
+        said(f"repeated under {one.name}")
+        return one, results
+
+    repeated: list[tuple[Condition, Results]] = []
+    for threads in sorted({condition.threads for condition in conditions}):
+        with ThreadPoolExecutor(max(1, allowed_cores() // threads) if on_cpu else 1) as pool:
+            repeated += pool.map(run, [condition for condition in numbered if condition[1].threads == threads])
+    return {
+        number: tuple(repeat_of(condition.name, result, results.rows[number]) for condition, results in repeated) for number, result in recorded.rows.items()
+    }
+
+
+def run_under(condition: Condition, flags: Sequence[str], out: Path, checkout: Path = CHECKOUT) -> Results:
+    """Run `bench run` of a checkout in a process of its own, since libraries read their variables when they start.  Raises ResultsError where it breaks."""
+    environment = {name: value for name, value in os.environ.items() if name not in NUMERICAL_VARIABLES}
+    environment |= {**condition.variables, "PYTHONPATH": str(checkout)}
+    command = [sys.executable, "-m", "bench", "run", *flags, *condition.flags, "--out", str(out.resolve())]
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    # 1 is the exit code of a row that moved, which is looked for, and of a traceback, which leaves rows out.
+    results = read_results(out) if done.returncode in (0, 1) and (out / "run.json").is_file() else None
+    if results is None or set(results.info.rows) != set(results.rows):
+        raise ResultsError(f"running rows under {condition.name} failed ({(done.stderr.strip().splitlines() or ['no message'])[-1]}): mend that first")
+    return results

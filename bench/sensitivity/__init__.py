@@ -1,0 +1,1 @@
+"""What the suite notices, measured: clean runs and deliberate defects."""

@@ -1,0 +1,1 @@
+"""From a result and what was expected of it to a verdict."""

@@ -1,0 +1,233 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import bench.recording.record
+import bench.recording.repeats
+import bench.run
+from bench.expectations import ExpectationError, load_expectations
+from bench.recording.baselines import repeat_of
+from bench.recording.record import record
+from bench.recording.repeats import ON_CPU, ON_GPU
+from bench.results import ResultsError, read_results
+from bench.run import checked, run_rows, start_run
+from bench.verdicts.judge import judge
+from bench.verdicts.verdict import Verdict
+from gptcore.execution import Execution
+
+
+@pytest.fixture
+def clean_tree(monkeypatch):
+    """Pretends that the checkout is committed, or not."""
+    describe = bench.run.describe_environment
+
+    def pretend(commit="c0ffee", dirty=False):
+        monkeypatch.setattr(bench.run, "describe_environment", lambda device: replace(describe(device), git_commit=commit, git_dirty=dirty))
+
+    pretend()
+    return pretend
+
+
+@pytest.fixture
+def recording(clean_tree, tmp_path, expected_file):
+    """Records a request from a clean tree; returns the baselines."""
+
+    def make(request, repeats=False):
+        record(request, expected_file, tmp_path / "runs", Console(quiet=True), repeats=repeats)
+        return load_expectations(expected_file).baselines["smoke"]["cpu"]
+
+    return make
+
+
+@pytest.fixture
+def refused(recording, expected_file):
+    """Checks that a request is refused with these words, and that the expectations stay as they are."""
+
+    def check(request, words, error=ExpectationError, repeats=False):
+        before = expected_file.read_bytes()
+        with pytest.raises(error, match=words):
+            recording(request, repeats)
+        assert expected_file.read_bytes() == before
+
+    return check
+
+
+@pytest.fixture
+def moving(monkeypatch, nudged):
+    """Puts two repeats that moved everything a little in the place of runs under other conditions; returns what was asked for."""
+    asked = []
+
+    def measure(flags, recorded, conditions, folder, said):
+        asked.append((flags, conditions, folder))
+        said("repeated under nothing")
+        return {
+            number: tuple(repeat_of(f"moved by {by}", result, replace(result, figures=nudged(result.figures, by))) for by in (1e-4, -2e-4))
+            for number, result in recorded.rows.items()
+        }
+
+    monkeypatch.setattr(bench.recording.record, "measure_repeats", measure)
+    return asked
+
+
+def test_recording_stores_figures_with_their_provenance(recording, toy_request, tmp_path):
+    baselines = recording(toy_request("1-2"))
+    assert set(baselines) == {1, 2}
+    assert baselines[1].provenance.git_commit == "c0ffee"
+    first = read_results(tmp_path / "runs" / "first").rows[1].figures
+    assert baselines[1].traces["train_loss"] == tuple(evaluation.train_loss for evaluation in first.history)
+    assert baselines[1].own.answers == first.answers
+    assert baselines[1].margins == first.margins
+
+
+def test_every_seed_is_stored_and_both_runs_are_timed(recording, toy_request, tmp_path):
+    baseline = recording(toy_request(n_seeds=3))[1]
+    runs = [read_results(tmp_path / "runs" / name) for name in ("first", "second")]
+    assert [*baseline.seeds] == [123, 124, 125]
+    assert set(baseline.bands.seeds) == {"train_loss", "validation_loss", "train_accuracy", "validation_accuracy", "test_accuracy"}
+    assert [timing.seconds for timing in baseline.timings] == [run.rows[1].figures.train_seconds for run in runs]
+    assert baseline.bands.duration is not None
+    assert runs[1].rows[1].others == {}, "one seed is enough to see whether a run repeats itself"
+
+
+def test_without_repeats_there_are_no_numerical_bands(recording, moving, toy_request):
+    baseline = recording(toy_request())[1]
+    assert (baseline.repeats, baseline.bands.traces, baseline.bands.margins, baseline.bands.counts) == ((), {}, {}, {})
+    assert moving == []
+
+
+def test_repeats_are_stored_with_the_bands_that_follow_from_them(recording, moving, toy_request, tmp_path, expected_file):
+    baselines = recording(toy_request("1-2"), repeats=True)
+    for baseline in baselines.values():
+        assert [repeat.condition for repeat in baseline.repeats] == ["moved by 0.0001", "moved by -0.0002"]
+        assert set(baseline.bands.traces) == set(baseline.traces)
+        assert all(reach >= 2e-4 for reach in baseline.bands.traces["train_loss"])
+        assert set(baseline.bands.counts) == set(baseline.bands.margins) == {"train", "validation", "test"}
+    ((flags, conditions, folder),) = moving
+    assert flags == ["--tier", "smoke", "--rows", "1,2", "--device", "cpu", "--precision", "fp32", "--expected", str(expected_file)]
+    assert (conditions, folder) == (ON_CPU, tmp_path / "runs")
+
+
+def test_what_was_recorded_passes(recording, moving, toy_request, tmp_path, expected_file):
+    recording(toy_request("1-2", n_seeds=3), repeats=True)
+    for name in ("first", "second"):
+        verdicts = judge(read_results(tmp_path / "runs" / name), load_expectations(expected_file))
+        assert [(verdict.verdict, verdict.holds) for verdict in verdicts] == [(Verdict.PASS, True)] * 2
+
+
+def test_a_second_recording_replaces_its_own_rows_alone(recording, moving, toy_request, tmp_path, expected_file, clean_tree):
+    both = recording(toy_request("1-2"), repeats=True)
+    clean_tree(commit="beef")
+    record(toy_request("2"), expected_file, tmp_path / "more", Console(quiet=True), repeats=False)
+    after = load_expectations(expected_file).baselines["smoke"]["cpu"]
+    assert replace(after[1], bands=replace(after[1].bands, duration=both[1].bands.duration)) == both[1]  # the spread of timings is everybody's
+    assert (after[2].provenance.git_commit, after[2].repeats) == ("beef", ())
+
+
+@pytest.fixture
+def perturbed_results(toy_request, tmp_path):
+    """Runs the toys of rows 1 and 2 with perturbed weights; their digests are then the usual ones, as those of another machine would be."""
+
+    def run(relative, seed, name, **settings):
+        request = replace(checked(toy_request("1-2", perturbation=relative, perturbation_seed=seed)), **settings)
+        results = list(run_rows(request, start_run(request, tmp_path / name)))
+        usual = {result.row: result.digests for result in run_rows(toy_request("1-2"), start_run(toy_request("1-2"), tmp_path / f"{name}-usual"))}
+        return {result.row: replace(result, digests=usual[result.row]) for result in results}
+
+    return run
+
+
+def test_rounding_passes_and_a_changed_computation_drifted(recording, perturbed_results, toy_request, toy_tier, tmp_path, expected_file, monkeypatch):
+    def run_here(condition, flags, out):
+        return replace(read_results(tmp_path / "runs" / "first"), rows=perturbed_results(condition.perturbation, condition.seed, out.name))
+
+    monkeypatch.setattr(bench.recording.record, "conditions_for", lambda device: ON_GPU)
+    monkeypatch.setattr(bench.recording.repeats, "run_under", run_here)
+    recording(toy_request("1-2"), repeats=True)
+    results, expectations = read_results(tmp_path / "runs" / "first"), load_expectations(expected_file)
+
+    other_rounding = replace(results, rows=perturbed_results(5e-7, 99, "rounded"))
+    assert other_rounding.rows[1].figures.history != results.rows[1].figures.history
+    assert [verdict.verdict for verdict in judge(other_rounding, expectations)] == [Verdict.PASS] * 2
+
+    faster = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1.01 * experiment.learning_rate))
+    other_code = replace(results, rows=perturbed_results(0.0, 1, "changed", tier=faster))
+    assert [(verdict.verdict, verdict.holds) for verdict in judge(other_code, expectations)] == [(Verdict.DRIFTED, False)] * 2
+
+
+@pytest.mark.parametrize("tree", [{"dirty": True}, {"commit": ""}])
+def test_a_dirty_tree_is_refused(refused, clean_tree, toy_request, tree):
+    clean_tree(**tree)
+    refused(toy_request(), "clean git checkout")
+
+
+@pytest.mark.parametrize("execution", [Execution(plain=True), Execution(compiled=True)])
+def test_an_unusual_way_of_computing_is_refused(refused, toy_request, execution):
+    refused(toy_request(execution=execution), "record without them")
+
+
+@pytest.mark.parametrize("settings", [{"seed": 7}, {"perturbation": 1e-6}], ids=str)
+def test_own_inputs_are_refused(refused, toy_request, settings):
+    refused(toy_request(**settings), "cannot become a baseline")
+
+
+def test_time_alone_is_refused(refused, toy_request):
+    refused(toy_request(timing_only=True), "no figures that could be a baseline")
+
+
+def test_a_file_that_may_not_be_written_is_refused_before_anything_runs(refused, toy_request, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench.recording.record.os, "access", lambda path, mode: False)
+    refused(toy_request(), "may not be written to")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_figures_that_differ_between_two_runs_are_refused(refused, moving, toy_request, toy_tier):
+    seeds = iter((123, 7, 8, 9))
+    unsteady = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
+    refused(replace(toy_request(), tier=unsteady), "row 1 gave other figures the second time", repeats=True)
+    assert moving == [], "what does not repeat itself is not repeated sixteen times"
+
+
+def test_a_repeat_that_breaks_off_is_refused(refused, toy_request, monkeypatch):
+    def break_off(*arguments):
+        raise ResultsError("running rows under threads: 2 failed")
+
+    monkeypatch.setattr(bench.recording.record, "measure_repeats", break_off)
+    refused(toy_request(), "under threads: 2 failed", ResultsError, repeats=True)
+
+
+@pytest.fixture
+def exploding(toy_tier):
+    return replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1e30))
+
+
+def test_a_non_finite_loss_is_refused(refused, toy_request, exploding):
+    refused(replace(toy_request(), tier=exploding), "the loss is")
+
+
+def test_both_runs_are_kept(recording, toy_request, tmp_path):
+    recording(toy_request())
+    assert [read_results(tmp_path / "runs" / name).rows[1].figures.counts for name in ("first", "second")]
+
+
+def test_the_first_failed_row_ends_the_recording(refused, toy_request, exploding, tmp_path):
+    refused(replace(toy_request("1-2"), tier=exploding), "row 1 failed")
+    assert set(read_results(tmp_path / "runs" / "first").rows) == {1}
+    assert not (tmp_path / "runs" / "second").exists()
+
+
+def test_a_row_whose_further_seeds_fail_is_refused(refused, toy_request, monkeypatch):
+    def diverge(*arguments, **keywords):
+        raise ExpectationError("the loss is nan")
+
+    monkeypatch.setattr(bench.run, "finetune_seeds", diverge)
+    refused(toy_request(n_seeds=3), "row 1 failed")
+
+
+def test_the_recording_says_what_it_did(clean_tree, moving, toy_request, tmp_path, expected_file, capsys):
+    record(toy_request(n_seeds=3), expected_file, Path(tmp_path / "runs"), Console(width=200), repeats=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"repeating under {len(ON_CPU)} conditions that change rounding alone" in lines
+    assert "repeated under nothing" in lines
+    assert lines[-1] == f"recorded 1 rows in {expected_file}: seeds 3, repeats 2; all runs are in {tmp_path / 'runs'}"
