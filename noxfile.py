@@ -79,7 +79,7 @@ def speed(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def sensitivity(session: nox.Session) -> None:
-    """How often clean runs are flagged, and which deliberate defects are caught: a quarter of an hour on two cores."""
+    """How often clean runs are flagged, and which deliberate defects are caught: half an hour on two cores."""
     install(session, "rows")
     session.run(PYTHON, "-m", "bench", "sensitivity", *session.posargs, external=True)
 

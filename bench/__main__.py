@@ -1,4 +1,4 @@
-"""The commands: `python -m bench list | run | check | record | show | speed | cache`."""
+"""The commands: `python -m bench list | run | check | record | show | findings | compare | bisect | sensitivity | speed | cache`."""
 
 import argparse
 import sys
@@ -21,10 +21,12 @@ from bench.options import add_expected, add_format, add_out, add_request, add_re
 from bench.recording.record import record
 from bench.report.comparison import bisection_lines, show_comparison
 from bench.report.findings import show_findings
+from bench.report.sensitivity import report_sensitivity
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.results import Results, read_results
 from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
+from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.tiers import TIERS
 from bench.verdicts.judge import holds, judge
@@ -102,9 +104,12 @@ def make_parser() -> argparse.ArgumentParser:
         add_out(command.add_argument)
         add_format(command.add_argument)
     comparing.add_argument("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
+    measuring = commands.add_parser("sensitivity", help="measure how often clean runs are flagged, and which deliberate defects are caught", allow_abbrev=False)
+    measuring.add_argument("--only", metavar="TEXT", help="only defects with this in their name or module")
+    add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, finding):
+    for command in (running, checking, recording, showing, finding, measuring):
         add_expected(command.add_argument)
     for command in (running, checking, showing):
         add_strictness(command.add_argument)
@@ -204,8 +209,11 @@ def bisect(options: argparse.Namespace) -> int:
 
 
 def sensitivity(options: argparse.Namespace) -> int:
-    """`sensitivity`: clean runs and deliberate defects, for real."""
-    raise NotImplementedError(options)
+    """`sensitivity`: clean runs and deliberate defects, for real.  Returns 1 where one of the former is flagged, or one of the latter is missed."""
+    out = options.out or default_folder("sensitivity")
+    found = measure_sensitivity(load_expectations(options.expected), out, tell, only=options.only)
+    report_sensitivity(make_console(), found, out)
+    return 0 if found.holds else 1
 
 
 def tell(line: str) -> None:

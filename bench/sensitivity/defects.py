@@ -25,7 +25,7 @@ class Defect:
     def changed(self, source: str) -> str:
         """The module's source with the defect in it.  Raises DefectError where it does not fit."""
         if (n_places := source.count(self.before)) != 1:
-            raise DefectError(f"the defect '{self.name}' fits {n_places} places of gptcore/{self.module}, not one: adapt it in bench/defects.py")
+            raise DefectError(f"the defect '{self.name}' fits {n_places} places of gptcore/{self.module}, not one: adapt it in bench/sensitivity/defects.py")
         return source.replace(self.before, self.after)
 
 

@@ -144,6 +144,7 @@ def test_rounding_passes_and_a_changed_computation_drifted(recording, perturbed_
 
     monkeypatch.setattr(bench.recording.record, "conditions_for", lambda device: ON_GPU)
     monkeypatch.setattr(bench.recording.repeats, "run_under", run_here)
+    monkeypatch.setattr(bench.recording.repeats, "allowed_cores", lambda: 1)  # toys run in this process, and draw from its one random generator
     recording(toy_request("1-2"), repeats=True)
     results, expectations = read_results(tmp_path / "runs" / "first"), load_expectations(expected_file)
 

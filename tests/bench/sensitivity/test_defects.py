@@ -27,5 +27,5 @@ def test_every_defect_fits_the_present_code(defect):
 
 @pytest.mark.parametrize("source", ["nothing of the kind", "here and here"])
 def test_a_defect_that_fits_no_place_or_several_is_refused(source):
-    with pytest.raises(DefectError, match=r"here no more.*gptcore/loop.py.*bench/defects.py"):
+    with pytest.raises(DefectError, match=r"here no more.*gptcore/loop.py.*bench/sensitivity/defects.py"):
         Defect("here no more", "loop.py", "here", "there").changed(source)
