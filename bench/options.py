@@ -1,10 +1,11 @@
-"""What a run can be asked, once for the command line and for pytest."""
+"""What can be asked: the options of a run, once for the command line and for pytest, and the parser of all commands."""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from bench.comparison.bisect import Criterion
 from bench.expectations import DEFAULT_PATH
 from bench.report.text import FORMATS
 from bench.rows import select_rows
@@ -17,6 +18,7 @@ from gptcore.experiment import PRECISIONS
 from gptcore.inputs import Sources
 
 AddOption = Callable[..., Any]
+SPEED_ROWS = "1-5,11,16"
 RERUN_FLAGS = {"device": str, "seed": int, "seeds": int, "threads": int}
 
 
@@ -98,3 +100,61 @@ def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
             execution=execution_from(options),
         )
     )
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Nineteen fine-tuning experiments as regression checks.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="print the rows and their settings", allow_abbrev=False)
+    add_tier(listing.add_argument)
+    running = commands.add_parser("run", help="run rows and judge them", allow_abbrev=False)
+    add_request(running.add_argument)
+    add_out(running.add_argument)
+    checking = commands.add_parser("check", help="judge a results folder without running anything", allow_abbrev=False)
+    checking.add_argument("results", type=Path)
+    recording = commands.add_parser("record", help="run rows twice, with other seeds and under other rounding, as the new baselines", allow_abbrev=False)
+    add_request(recording.add_argument)
+    recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
+    add_out(recording.add_argument)
+    showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
+    showing.add_argument("results", type=Path)
+    timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
+    timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
+    timing.add_argument(
+        "--limit-train", "--limit_train", type=int, default=16, help="training texts; more take longer and come closer to the whole (default: 16)"
+    )
+    timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
+    timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
+    timing.add_argument("--out", type=Path, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
+    finding.add_argument("results", type=Path, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
+    add_format(finding.add_argument)
+    comparing = commands.add_parser("compare", help="compare two results folders, or two git revisions that run in turn", allow_abbrev=False)
+    for side in ("base", "head"):
+        comparing.add_argument(side, metavar=side.upper(), help="a results folder, or a git revision")
+    comparing.add_argument("--repeats", type=int, default=3, metavar="N", help="of each revision, for durations (default: 3)")
+    comparing.add_argument("--all", action="store_true", help="show figures that did not move, too")
+    comparing.add_argument("--fail-on-duration", action="store_true", help="a slower row fails")
+    bisecting = commands.add_parser("bisect", help="find the commit that moved a row", allow_abbrev=False)
+    bisecting.add_argument("--good", required=True, help="a git revision before the change")
+    bisecting.add_argument("--bad", required=True, help="a git revision after it")
+    bisecting.add_argument("--row", required=True, type=int, metavar="N", help="the row that moved")
+    bisecting.add_argument(
+        "--criterion", choices=get_args(Criterion), default="changed", help="changed: beyond rounding; worse: significantly (default: changed)"
+    )
+    for command in (comparing, bisecting):
+        add_rerun(command.add_argument)
+        add_out(command.add_argument)
+        add_format(command.add_argument)
+    comparing.add_argument("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
+    measuring = commands.add_parser("sensitivity", help="measure how often clean runs are flagged, and which deliberate defects are caught", allow_abbrev=False)
+    measuring.add_argument("--only", metavar="TEXT", help="only defects with this in their name or module")
+    add_out(measuring.add_argument)
+    caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
+    caching.add_argument("action", choices=("list", "clear"))
+    for command in (running, checking, recording, showing, finding, measuring):
+        add_expected(command.add_argument)
+    for command in (running, checking, showing):
+        add_strictness(command.add_argument)
+    return parser

@@ -8,8 +8,8 @@ from scipy import stats
 from bench.recording.bands import LEVEL
 from bench.rows import ROWS
 from bench.statistics import noticed_drop_of_count
-from bench.verdicts.judge import published_digests
 from bench.verdicts.power import POWER, drop_beyond, power_of
+from bench.verdicts.published import published_digests
 from bench.verdicts.verdict import Judgement, Power, Verdict
 
 NOTHING = Power(None, None)
