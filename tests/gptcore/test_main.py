@@ -3,6 +3,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 import gptcore.inputs
 from gptcore.__main__ import experiment_from, main, make_parser
-from gptcore.dataset import SPLITS
+from gptcore.dataset import SPLITS, Split
 from gptcore.experiment import Experiment
 from gptcore.model import GPT2_SIZES
 
@@ -74,6 +75,17 @@ def test_a_run_prints_and_writes_its_figures(small_world, tmp_path, capsys):
     losses = [(f"{entry['train_loss']:.6f}", f"{entry['validation_loss']:.6f}") for entry in figures["history"]]
     assert re.findall(r"train loss (\d\.\d{6}), validation loss (\d\.\d{6})\n", printed) == losses
     assert re.search(r"took \d+\.\d\d minutes", printed)
+
+
+def test_accuracy_on_texts_that_do_not_stand_in_train_is_told_where_some_do(small_world, dataset, tmp_path, capsys):
+    assert main([*small_world, "--json", str(tmp_path / "before.json")]) == 0
+    assert "stand in train" not in capsys.readouterr().out
+    leaky = replace(dataset, test=Split(dataset.train.texts[:2] + dataset.test.texts[2:], dataset.test.labels))
+    (tmp_path / "test.csv").write_text(leaky.test.to_csv())
+    assert main([*small_world, "--json", str(tmp_path / "after.json")]) == 0
+    unseen = json.loads((tmp_path / "after.json").read_text())["unseen"]
+    assert (unseen["test"]["n"], unseen["validation"]["n"]) == (9, 13)
+    assert f"; on texts that do not stand in train {unseen['test']['right'] / 9:.2%} ({unseen['test']['right']} of 9)" in capsys.readouterr().out
 
 
 def test_several_seeds_are_printed_and_written(small_world, tmp_path, capsys):
