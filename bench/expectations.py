@@ -119,10 +119,13 @@ class SeedFigures:
 class Repeat:
     """How far the figures moved when the row ran again with nothing changed but rounding: under other conditions, the same seed.
 
+    perturbation: by how much, relatively, the initial weights were moved, 0 where they were not; draw: the seed of that.
     deviations: repeated minus recorded, for every number of every trace.  margins: the largest change of any text's margin, by split.
     """
 
     condition: str
+    perturbation: float
+    draw: int
     deviations: dict[str, tuple[float, ...]]
     margins: dict[SplitName, float]
 

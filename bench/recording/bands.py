@@ -24,10 +24,11 @@ FEWEST_SEEDS = 3
 METHODS = {
     "numerical": (
         "Each row runs again with nothing changed but rounding: initial weights multiplied by 1 + 1e-7 e to 1 + 1e-6 e with e standard normal, one and "
-        "two threads, other CPU kernels. A figure's band is its recorded value +- f times the root mean square of its deviations in those repeats, at "
-        "least 2^-22 of the value, and at least one text for shares of a few texts. f is Howe's two-sided tolerance factor for normal deviations around "
-        f"a known centre, with {CONFIDENCE:.0%} confidence, such that {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} rows have any figure outside. Of "
-        "the margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every text flipped whose recorded margin "
+        "two threads, other CPU kernels. Deviations grow with the perturbation, so they are scaled up to the largest one; a figure's spread is their root "
+        "mean square over draws of e, and at least what it moved by without a perturbation. Its band is the recorded value +- f spreads, at least 2^-22 "
+        "of the value, and at least one text for shares of a few texts. f is Howe's two-sided tolerance factor for normal deviations around a known "
+        f"centre, with {CONFIDENCE:.0%} confidence, such that {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} rows have any figure outside. Of the "
+        "margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every text flipped whose recorded margin "
         "lies within that reach of zero."
     ),
     "statistical": (
@@ -51,28 +52,52 @@ def derive_bands(
     repeats: Sequence[Repeat],
 ) -> Bands:
     """The bands of one row, but for its duration's, which takes the timings of other rows.  margins: of the recorded seed's texts."""
-    factor = repeats_factor(traces, margins, len(repeats)) if repeats else math.nan
-    margin_reach = {name: factor * root_mean_square([repeat.margins[name] for repeat in repeats]) for name in margins} if repeats else {}
+    n_draws = len(draws_of(repeats))
+    trace_reaches, margin_reaches = {}, {}
+    if n_draws:
+        factor = spread_factor(traces, margins, n_draws)
+        trace_reaches = {name: trace_reach(name, values, repeats, factor, grains[name]) for name, values in traces.items()}
+        margin_reaches = {split: factor * spread_of(repeats, [repeat.margins[split] for repeat in repeats]) for split in margins}
     return Bands(
-        traces={name: trace_reach(values, [repeat.deviations[name] for repeat in repeats], factor, grains[name]) for name, values in traces.items()}
-        if repeats
-        else {},
-        margins=margin_reach,
-        counts={name: counts_within(own, name, margins[name], reach) for name, reach in margin_reach.items()},
+        traces=trace_reaches,
+        margins=margin_reaches,
+        counts={split: counts_within(own, split, margins[split], reach) for split, reach in margin_reaches.items()},
         seeds={metric: seeds_interval(metric, seeds) for metric in SEED_METRICS} if len(seeds) >= FEWEST_SEEDS else {},
         duration=None,
     )
 
 
-def repeats_factor(traces: Traces, margins: Mapping[SplitName, Sequence[float]], n_repeats: int) -> float:
-    """How many root mean squares a deviation may be: a normal tolerance factor for all of the row's figures together."""
+def draws_of(repeats: Sequence[Repeat]) -> dict[int, list[int]]:
+    """The places of the perturbed repeats by what was drawn for them: those that share a draw tell the same twice."""
+    draws: dict[int, list[int]] = {}
+    for place, repeat in enumerate(repeats):
+        if repeat.perturbation:
+            draws.setdefault(repeat.draw, []).append(place)
+    return draws
+
+
+def spread_factor(traces: Traces, margins: Mapping[SplitName, Sequence[float]], n_draws: int) -> float:
+    """How many times its spread a deviation may be: a normal tolerance factor for all of the row's figures together."""
     n_figures = sum(map(len, traces.values())) + len(margins)
-    return tolerance_factor(n_repeats, 1 - FLAGGED_RUNS / (len(ROWS) * n_figures), CONFIDENCE)
+    return tolerance_factor(n_draws, 1 - FLAGGED_RUNS / (len(ROWS) * n_figures), CONFIDENCE)
 
 
-def trace_reach(values: Sequence[float], deviations: Sequence[Sequence[float]], factor: float, grain: float) -> tuple[float, ...]:
-    """The half-width of the numerical band around every number of a trace, rounded up to three digits.  deviations: one sequence per repeat."""
-    spreads = [root_mean_square(of_value) for of_value in zip(*deviations, strict=True)]
+def spread_of(repeats: Sequence[Repeat], deviations: Sequence[float], *, scaled: bool = True) -> float:
+    """How far the largest perturbation moves a figure, and at least as far as any repeat without one did.
+
+    Root mean square over draws.  Deviations grow with the perturbation, so smaller ones are scaled up to the largest, unless they are not `scaled`.
+    """
+    largest = max(repeat.perturbation for repeat in repeats)
+    scales = [largest / repeat.perturbation if repeat.perturbation and scaled else 1.0 for repeat in repeats]
+    of_draws = [root_mean_square([scales[place] * deviations[place] for place in places]) for places in draws_of(repeats).values()]
+    unperturbed = [abs(deviation) for repeat, deviation in zip(repeats, deviations, strict=True) if not repeat.perturbation]
+    return max(root_mean_square(of_draws), *unperturbed, 0.0)
+
+
+def trace_reach(name: str, values: Sequence[float], repeats: Sequence[Repeat], factor: float, grain: float) -> tuple[float, ...]:
+    """The half-width of the numerical band around every number of a trace, rounded up to three digits."""
+    of_values = zip(*(repeat.deviations[name] for repeat in repeats), strict=True)
+    spreads = [spread_of(repeats, deviations, scaled=not grain) for deviations in of_values]  # a text that flips does so as a whole
     whole = not grain and all(value.is_integer() for value in values) and not any(spreads)  # a number of things is known exactly
     floors = [0.0 if whole else max(grain, SINGLE_PRECISION * abs(value)) for value in values]
     return tuple(round_up(max(factor * spread, floor)) for spread, floor in zip(spreads, floors, strict=True))

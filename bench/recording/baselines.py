@@ -105,7 +105,7 @@ def timing_of(info: RunInfo, result: RowResult) -> Timing:
     return Timing(figures_of(result).train_seconds, info.calibration_seconds)
 
 
-def repeat_of(condition: str, recorded: RowResult, repeated: RowResult) -> Repeat:
+def repeat_of(condition: str, perturbation: float, draw: int, recorded: RowResult, repeated: RowResult) -> Repeat:
     """How far the figures moved, in three significant digits.  Raises ExpectationError where the repeat failed or made other figures altogether."""
     if repeated.figures is None or repeated.error:
         raise ExpectationError(f"row {repeated.row} failed under {condition} ({repeated.error}): nothing is recorded until every row runs")
@@ -115,6 +115,8 @@ def repeat_of(condition: str, recorded: RowResult, repeated: RowResult) -> Repea
     margins = figures_of(recorded).margins
     return Repeat(
         condition=condition,
+        perturbation=perturbation,
+        draw=draw,
         deviations={name: tuple(map(rounded, differences(values, after[name]))) for name, values in before.items()},
         margins={split: rounded(max(map(abs, differences(values, repeated.figures.margins[split])))) for split, values in margins.items()},
     )

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.environment import NUMERICAL_VARIABLES
@@ -46,14 +46,14 @@ KERNELS = (
     {"DNNL_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 )
 PERTURBATIONS = (1e-7, 2e-7, 5e-7, 1e-6)
-PERTURBED = tuple(Condition(relative, seed, threads) for seed, relative in enumerate(PERTURBATIONS, start=1) for threads in (1, 2))
+PERTURBED = tuple(Condition(relative, seed, 1 + seed % 2) for seed, relative in enumerate(PERTURBATIONS * 2, start=1))
 ON_CPU = (
     Condition(threads=2),
     *PERTURBED,
     *(Condition(variables=variables) for variables in KERNELS),
-    *(Condition(1e-6, seed, variables=variables) for seed, variables in enumerate(KERNELS[:3], start=5)),
+    *(Condition(1e-6, seed, variables=variables) for seed, variables in enumerate(KERNELS[:3], start=len(PERTURBED) + 1)),
 )
-ON_GPU = tuple(condition for condition in PERTURBED if condition.threads == 1)
+ON_GPU = tuple(replace(condition, threads=1) for condition in PERTURBED)
 
 
 def conditions_for(device: str) -> tuple[Condition, ...]:
@@ -82,7 +82,8 @@ def measure_repeats(
         with ThreadPoolExecutor(max(1, allowed_cores() // threads) if on_cpu else 1) as pool:
             repeated += pool.map(run, [condition for condition in numbered if condition[1].threads == threads])
     return {
-        number: tuple(repeat_of(condition.name, result, results.rows[number]) for condition, results in repeated) for number, result in recorded.rows.items()
+        number: tuple(repeat_of(one.name, one.perturbation, one.seed, result, results.rows[number]) for one, results in repeated)
+        for number, result in recorded.rows.items()
     }
 
 

@@ -19,7 +19,7 @@ from bench.rows import ROWS
 from bench.sensitivity.defects import DEFECTS, Defect
 from bench.statistics import highest_rate
 from bench.verdicts.judge import judge
-from bench.verdicts.verdict import SEVERITY, RowVerdict, Verdict
+from bench.verdicts.verdict import SEVERITY, RowVerdict, Strictness, Verdict
 from gptcore.device import allowed_cores
 from gptcore.errors import UsageError
 from gptcore.files import write_text_atomically
@@ -47,13 +47,13 @@ class CleanRun:
 # None of them has a part in the bands: other perturbations, kernels combined otherwise, seeds that were not recorded.  The first one is as recorded.
 CLEAN_RUNS = (
     CleanRun(Condition()),
-    *(CleanRun(Condition(PERTURBATIONS[seed % 4], seed)) for seed in range(101, 121)),
+    *(CleanRun(Condition(PERTURBATIONS[seed % 4], seed)) for seed in range(101, 113)),
+    *(CleanRun(Condition(1e-6, seed)) for seed in range(113, 119)),
     *(CleanRun(Condition(1e-6, seed, variables=variables)) for seed, variables in enumerate(KERNELS, start=121)),
-    *(CleanRun(Condition(), seed) for seed in (7, 42, 200, 1000, 2718)),
+    *(CleanRun(Condition(), seed) for seed in (7, 42, 200, 1000)),
     *(CleanRun(Condition(1e-6, seed), seed) for seed in (201, 31337)),
     *(CleanRun(Condition(PERTURBATIONS[seed % 4], seed, threads=2)) for seed in range(125, 129)),
     *(CleanRun(Condition(threads=2, variables=variables)) for variables in KERNELS[:3]),
-    CleanRun(Condition(threads=2), 2024),
 )
 
 
@@ -65,6 +65,12 @@ class CleanOutcome:
     same_seed: bool
     n_judged: int
     flagged: Mapping[Verdict, tuple[int, ...]]
+
+    @property
+    def said(self) -> str:
+        """The same as a sentence."""
+        flagged = "; ".join(f"{verdict}: rows {', '.join(map(str, rows))}" for verdict, rows in self.flagged.items())
+        return f"{self.n_judged} rows judged, {flagged or 'none flagged'}"
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,12 @@ def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambd
     def told(line: str) -> None:
         said(f"[{next(numbers)}/{len(clean_runs) + len(defects)}] {line}")
 
-    clean: list[CleanOutcome] = []
-    for threads, runs in groupby(enumerate(clean_runs, start=1), key=lambda numbered: numbered[1].condition.threads):
+    # Nothing can be told from rows that there is nothing to hold against.
+    control = try_clean_run(clean_runs[0], expectations, out / "clean-01", told)
+    if control.flagged or control.n_judged < len(ROWS):
+        raise ResultsError(f"the code as it is does not pass all {len(ROWS)} rows ({control.said}): mend that, or record it, before looking for defects")
+    clean = [control]
+    for threads, runs in groupby(enumerate(clean_runs[1:], start=2), key=lambda numbered: numbered[1].condition.threads):
         tasks = [partial(try_clean_run, run, expectations, out / f"clean-{number:02d}", told) for number, run in runs]
         clean += side_by_side(tasks, max(1, allowed_cores() // threads))
     tasks_with_defects = [partial(try_defect, defect, expectations, out / f"defect-{number:03d}", told) for number, defect in enumerate(defects, start=1)]
@@ -142,10 +152,9 @@ def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambd
 def try_clean_run(run: CleanRun, expectations: Expectations, out: Path, said: Say) -> CleanOutcome:
     """The rows under the run's condition, judged."""
     results = run_under(run.condition, [*FLAGS, *(() if run.seed is None else ("--seed", str(run.seed)))], out)
-    verdicts = judge(as_if_unperturbed(results, expectations) if run.condition.perturbation else results, expectations)
+    verdicts = judge(as_if_unperturbed(results, expectations) if run.condition.perturbation else results, expectations, Strictness.STRICT)
     outcome = clean_outcome(run, verdicts)
-    flagged = "; ".join(f"{verdict}: rows {', '.join(map(str, rows))}" for verdict, rows in outcome.flagged.items())
-    said(f"clean, {run.name}: {outcome.n_judged} rows judged, {flagged or 'none flagged'}")
+    said(f"clean, {run.name}: {outcome.said}")
     return outcome
 
 
@@ -160,7 +169,7 @@ def try_defect(defect: Defect, expectations: Expectations, out: Path, said: Say)
         except ResultsError as error:
             outcome = DefectOutcome(defect.name, defect.module, {}, {}, broke_off=str(error))
         else:
-            outcome = defect_outcome(defect, judge(results, expectations))
+            outcome = defect_outcome(defect, judge(results, expectations, Strictness.STRICT))
     said(f"defect, {defect.name}: {'broke off' if outcome.broke_off else f'caught by {len(outcome.caught)} of {len(ROWS)} rows'}")
     return outcome
 
