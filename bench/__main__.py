@@ -17,10 +17,11 @@ from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
 from bench.options import make_parser, request_from, rerun_arguments
 from bench.recording.record import record
-from bench.report.comparison import bisection_lines, show_comparison
+from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
 from bench.report.sensitivity import report_sensitivity
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
+from bench.report.text import say
 from bench.results import Results, read_results
 from bench.rows import select_rows
 from bench.run import default_folder, finish, run_rows, start_run
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     terminal = make_console()
     folder = start_run(request, options.out)
     where = f"{request.device}, threads: {read_results(folder).info.environment.threads}"
-    terminal.print(f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}", markup=False, soft_wrap=True)
+    say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}")
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))
     check_invariants(request, folder)
@@ -138,11 +139,7 @@ def bisect(options: argparse.Namespace) -> int:
     """`bisect`: the first commit that moved a row.  Returns 1 where several are left."""
     arguments, out = rerun_arguments(options), options.out or default_folder("bisect")
     found = find_first_bad(options.good, options.bad, options.row, arguments, out, criterion=options.criterion, echo=tell)
-    terminal = make_console()
-    for line in bisection_lines(found):
-        terminal.print(line, markup=False, soft_wrap=True)
-    if found.is_decided:
-        show_comparison(terminal, found.comparisons, str(found.good), str(found.suspects[0]), options.format)
+    show_bisection(make_console(), found, options.format)
     return 0 if found.is_decided else 1
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
+from bench.report.text import say
 from gptcore.state_cache import StateCache
 
 
@@ -12,7 +13,7 @@ def print_cache(console: Console, cache: StateCache) -> None:
     """A table of what is kept, the longest unused first, and what it takes in all."""
     entries = cache.entries()
     if not entries:
-        console.print(f"{cache.folder} keeps no computed states", markup=False, soft_wrap=True)
+        say(console, f"{cache.folder} keeps no computed states")
         return
     table = Table()
     for name in ("key", "MB", "last used"):
@@ -20,13 +21,13 @@ def print_cache(console: Console, cache: StateCache) -> None:
     for entry in entries:
         table.add_row(entry.path.stem[:12], _megabytes(entry.size), f"{datetime.fromtimestamp(entry.last_used).astimezone():%Y-%m-%d %H:%M}")
     console.print(table)
-    console.print(f"{cache.folder}: {_count(len(entries))}, {_megabytes(sum(entry.size for entry in entries))} MB", markup=False, soft_wrap=True)
+    say(console, f"{cache.folder}: {_count(len(entries))}, {_megabytes(sum(entry.size for entry in entries))} MB")
 
 
 def clear_cache(console: Console, cache: StateCache) -> None:
     """Remove what is kept and say how much it was."""
     n_entries, n_bytes = cache.clear()
-    console.print(f"removed {_count(n_entries)}, {_megabytes(n_bytes)} MB, from {cache.folder}", markup=False, soft_wrap=True)
+    say(console, f"removed {_count(n_entries)}, {_megabytes(n_bytes)} MB, from {cache.folder}")
 
 
 def _count(n_entries: int) -> str:

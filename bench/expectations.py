@@ -14,6 +14,8 @@ from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 
+LOSSES = ("train_loss", "validation_loss")
+SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
 
 
@@ -35,7 +37,7 @@ class PublishedRow:
     """One row as published."""
 
     accuracies: dict[SplitName, PublishedAccuracy]
-    minutes: float
+    minutes: float = Field(gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,6 +59,10 @@ class Published:
     reruns: dict[SplitName, int]
     flaws: tuple[Flaw, ...]
     rows: dict[int, PublishedRow]
+
+    def __post_init__(self) -> None:
+        if set(self.reruns) != set(SPLITS):
+            raise ValueError("reruns are told of each split")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -166,6 +172,15 @@ class Baseline:
     def __post_init__(self) -> None:
         if self.seed not in self.seeds:
             raise ValueError("a baseline has the figures of its own seed")
+        lengths = {name: len(values) for name, values in self.traces.items()}
+        if self.bands.traces and {name: len(values) for name, values in self.bands.traces.items()} != lengths:
+            raise ValueError("the bands of the traces are not as many as the traces")
+        if not set(LOSSES) <= set(lengths) or not all(lengths.values()):
+            raise ValueError("a baseline has the losses of every evaluation among its traces")
+        if not set(self.bands.margins) == set(self.bands.counts) <= set(self.margins):
+            raise ValueError("the bands of margins and counts are not of the margins that were recorded")
+        if self.bands.seeds and set(self.bands.seeds) != set(SEED_METRICS):
+            raise ValueError(f"the bands of other seeds are of {', '.join(SEED_METRICS)}, all or none")
 
     @property
     def own(self) -> SeedFigures:

@@ -11,17 +11,17 @@ from bench.rows import Row, find_row
 from bench.run import Request, plan_of
 from gptcore.batches import encode_dataset
 from gptcore.dataset import SPLITS, SplitName
-from gptcore.errors import UserError
 from gptcore.execution import Execution
-from gptcore.experiment import Experiment
+from gptcore.experiment import Experiment, digest_of
 from gptcore.features import FrozenStates
 from gptcore.inputs import Inputs
 from gptcore.result import Evaluation, Result
 from gptcore.schedule import LossEvaluation, Schedule, Stage, TrainStep, draw_schedule
 from gptcore.sharing import own_states
-from gptcore.training import rehearse
+from gptcore.training import finetune, rehearse
 
 UNPADDED_ROWS = (14, 15, 16)
+WORTH_REPEATING = 60.0  # seconds that a row may have taken to be repeated as a whole; of a longer one the beginning is
 # Relative to the loss or the norm, after one update: what is left of a product's precision in sums over some thousand of them.
 ROUNDING = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 5e-2}
 
@@ -42,11 +42,12 @@ class Probe:
         experiment = self.request.experiment_of(find_row(number))
         return experiment, self.request.tier.gather(experiment, self.request.sources), result.figures
 
-    def sampled(self, suits: Callable[[Experiment], bool] = lambda experiment: True) -> Row | None:
-        """One of the rows that have figures and suit, another one for another commit, the same for the same."""
-        rows = [row for row in self.request.rows if self.row(row.number) and suits(self.request.experiment_of(row))]
-        commit = self.results.info.environment.git_commit
-        return rows[int(commit or "0", 16) % len(rows)] if rows else None
+    def sampled(self, check: str, suits: Callable[[Experiment], bool] = lambda experiment: True) -> Row | None:
+        """One of the rows that have figures and suit: for another commit or another check another one, for the same ones the same."""
+        with_figures = {number for number, result in self.results.rows.items() if result.figures}
+        rows = [row for row in self.request.rows if row.number in with_figures and suits(self.request.experiment_of(row))]
+        drawn = int(digest_of([self.results.info.environment.git_commit, check]), 16)
+        return rows[drawn % len(rows)] if rows else None
 
 
 def check_invariants(request: Request, folder: Path) -> None:
@@ -59,7 +60,7 @@ def outcomes(check: Callable[[Probe], Iterator[Invariant]], probe: Probe) -> lis
     """What a check found; one that could not be made does not hold."""
     try:
         return [*check(probe)]
-    except UserError as error:
+    except Exception as error:  # noqa: BLE001 - whatever breaks a check must not lose the run
         name = (check.__doc__ or "").split("\n")[0].rstrip(".")
         return [Invariant(name, (), False, f"could not be checked: {error}")]
 
@@ -115,11 +116,16 @@ def no_padding_is_read(probe: Probe) -> Iterator[Invariant]:
 
 def a_repeated_row_is_identical(probe: Probe) -> Iterator[Invariant]:
     """A repeated row is bit-identical."""
-    row = probe.sampled()
+    row = probe.sampled("repeat")
     if row and (known := probe.row(row.number)):
         experiment, inputs, figures = known
         request = probe.request
         states = probe.plan.states_for(row) or own_states(experiment, inputs, device=request.device, execution=request.execution)
+        if figures.real_seconds <= WORTH_REPEATING:
+            repeated = repeatable_figures(finetune(experiment, inputs, device=request.device, execution=request.execution, states=states))
+            moved = [name for name, value in repeatable_figures(figures).items() if value != repeated[name]]
+            yield Invariant(f"row {row.number}, run again, is bit-identical", (row.number,), not moved, f"{', '.join(moved)} moved" if moved else "")
+            return
         again = rehearsed(experiment, inputs, probe, request.execution, evaluations(experiment, 2), states)
         before = figures.history[: len(again)]
         differing = [f"step {new.step}: {old} became {new}" for old, new in zip(before, again, strict=True) if old != new]
@@ -128,7 +134,7 @@ def a_repeated_row_is_identical(probe: Probe) -> Iterator[Invariant]:
 
 def plain_equals_fast(probe: Probe) -> Iterator[Invariant]:
     """Plain equals fast on a sampled row."""
-    row = probe.sampled()
+    row = probe.sampled("plain")
     if row and (known := probe.row(row.number)) and not probe.request.execution.plain:
         experiment, inputs, figures = known
         plain = rehearsed(experiment, inputs, probe, Execution(plain=True), evaluations(experiment, 1))
@@ -138,7 +144,7 @@ def plain_equals_fast(probe: Probe) -> Iterator[Invariant]:
 
 def batches_equal_accumulated_texts(probe: Probe) -> Iterator[Invariant]:
     """A batch equals its texts one by one."""
-    row = probe.sampled(lambda experiment: experiment.batch_size > 1 and experiment.accumulation_steps == 1)
+    row = probe.sampled("batch", lambda experiment: experiment.batch_size > 1 and experiment.accumulation_steps == 1)
     if row and (known := probe.row(row.number)):
         experiment, inputs, figures = known
         size = experiment.batch_size

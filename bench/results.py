@@ -75,13 +75,13 @@ class Invariant:
 class Results:
     """A results folder, read.
 
-    test_texts: so that a report can show the messages that flipped; empty where no row came so far.  invariants: empty where the run did not end.
+    test_texts: so that a report can show the messages that flipped; empty where no row came so far.  invariants: None where the run did not end.
     """
 
     info: RunInfo
     rows: dict[int, RowResult]
     test_texts: tuple[str, ...] = ()
-    invariants: tuple[Invariant, ...] = ()
+    invariants: tuple[Invariant, ...] | None = None
 
 
 Texts = tuple[str, ...]
@@ -89,18 +89,27 @@ Invariants = tuple[Invariant, ...]
 Stored = TypeVar("Stored", RunInfo, RowResult, Texts, Invariants)
 
 
-def create_folder(folder: Path, info: RunInfo) -> None:
-    """Make the folder with its `run.json`.  Raises ResultsError where something stands there already: nothing is overwritten."""
+def make_folder(folder: Path, first_file: str | None = None) -> None:
+    """Make a folder that holds nothing yet.  Raises ResultsError where something stands there already: nothing is overwritten.
+
+    first_file: made empty at once, so that of two runs that start together one gets the folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise FileExistsError
-        (folder / "run.json").touch(exist_ok=False)  # of two runs that start at once one gets the folder
-        _write(folder / "run.json", RunInfo, info)
+        if first_file:
+            (folder / first_file).touch(exist_ok=False)
     except FileExistsError as error:
         raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away") from error
     except OSError as error:
         raise ResultsError(f"{folder} cannot hold results ({error.strerror}): name another folder with --out") from error
+
+
+def create_folder(folder: Path, info: RunInfo) -> None:
+    """Make the folder of a run with its `run.json`.  Raises ResultsError where that cannot be."""
+    make_folder(folder, "run.json")
+    _write(folder / "run.json", RunInfo, info)
 
 
 def write_row(folder: Path, result: RowResult) -> None:
@@ -134,7 +143,7 @@ def read_results(folder: Path) -> Results:
         info,
         rows,
         _read(texts, Texts) if texts.is_file() else (),
-        _read(invariants, Invariants) if invariants.is_file() else (),
+        _read(invariants, Invariants) if invariants.is_file() else None,
     )
 
 

@@ -7,7 +7,6 @@ for too few values, values that are not finite, counts outside 0..n, n below 1 a
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from math import inf, isfinite, sqrt
 from statistics import mean, pvariance  # exact inside: equal values have no variance at all, not a rounding error's worth
 
@@ -91,12 +90,6 @@ def mcnemar(lost: int, gained: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(lost, gained), lost + gained, 0.5)))
 
 
-def smallest_noticed_flips(level: float) -> int:
-    """The smallest number of answers, all lost and none gained, that `mcnemar` calls significant."""
-    _check_fraction("level", level)
-    return next(lost for lost in count(1) if mcnemar(lost, 0) < level)
-
-
 def flips_interval(lost: int, gained: int, n: int, confidence: float = 0.95) -> Interval:
     """Interval of the change (gained - lost) / n of the share of right answers to the same n texts (Bonett & Price 2012, adjusted Wald, clipped)."""
     if n < 1 or min(lost, gained) < 0 or lost + gained > n:
@@ -166,6 +159,40 @@ def paired_interval(differences: Sequence[float], confidence: float = 0.95, *, g
     n = len(differences)
     reach = _student_quantile(1 - _check_fraction("confidence", confidence), n - 1) * sqrt((squares / (n - 1) + 2 * _rounding_variance(grain)) / n)
     return _around(center, reach if any(differences) else 0.0)
+
+
+def paired_test(differences: Sequence[float], *, grain: float = 0.0) -> float:
+    """Two-sided p-value of "differences paired by seed have mean zero" (Student 1908); below 0.05 where `paired_interval` leaves out zero.
+
+    Takes two differences or more.  grain: the step both values of a pair come in, see there.
+    """
+    center, squares = _mean_and_squares(differences, at_least=2)
+    n = len(differences)
+    error = sqrt((squares / (n - 1) + 2 * _rounding_variance(grain)) / n)
+    if center == 0 or error == 0:
+        return float(center == 0)
+    return float(2 * special.stdtr(n - 1, -abs(center) / error))
+
+
+def unpaired_interval(values: Sequence[float], others: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Student interval (1908) of the difference of two means, values minus others, with pooled variance.  Takes three values in all or more."""
+    center, squares = _mean_and_squares(values)
+    other_center, other_squares = _mean_and_squares(others)
+    freedom = len(values) + len(others) - 2
+    if freedom == 0:
+        raise ValueError("one value on either side tells nothing about their spread: give at least three values in all")
+    error = sqrt((squares + other_squares) / freedom * (1 / len(values) + 1 / len(others)))
+    return _around(center - other_center, _student_quantile(1 - _check_fraction("confidence", confidence), freedom) * error)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted for their number (Holm 1979): the chance that any true hypothesis comes out below a level is at most that level."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def tolerance_factor(n: int, coverage: float, confidence: float = 0.95) -> float:

@@ -79,3 +79,7 @@ class Result:
     def __post_init__(self) -> None:
         if not self.history or any(set(by_split) != set(SPLITS) for by_split in (self.counts, self.answers, self.margins)):
             raise ValueError("a result has at least one evaluation, and the count, answers and margins of each split")
+        if any(len(self.margins[split]) != answers.n for split, answers in self.answers.items()):
+            raise ValueError("a split has as many margins as answers")
+        if min(self.train_seconds, self.real_seconds) < 0:
+            raise ValueError("no training takes less than no time")

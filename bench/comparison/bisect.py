@@ -7,16 +7,15 @@ from typing import Literal, get_args
 
 from bench.comparison.circumstances import common_seeds
 from bench.comparison.compare import Comparison, Verdict, compare
-from bench.comparison.revisions import Echo, Revision, RevisionError, checkout, git, make_folder, resolve, run_revision, switch
-from bench.results import Results
+from bench.comparison.contrasts import ROUNDING
+from bench.comparison.revisions import Echo, Revision, RevisionError, checkout, git, resolve, run_revision, switch
+from bench.results import Results, make_folder
 from bench.rows import find_row
 from gptcore.dataset import SPLITS
 from gptcore.errors import UsageError
 from gptcore.result import Result
 
 Criterion = Literal["changed", "worse"]
-# Sums of float32 in another order move a last loss by some 1e-7 to 1e-6 of itself and no answer: that is rewriting, not the change one looks for.
-ROUNDING = 1e-5
 DECIDED, UNDECIDED = "# first bad commit: [", "# possible first bad commit: ["
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, other_machines, seeds_of
 from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, counts_contrast, duration_contrast, loss_contrast
 from bench.results import Results, RowResult, read_results
-from bench.statistics import Interval
+from bench.statistics import Interval, holm
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.result import Result
@@ -93,16 +93,6 @@ def exit_code(comparisons: Sequence[Comparison], *, judge_durations: bool = Fals
     failing = {Verdict.WORSE, Verdict.MISSING, Verdict.ERROR} | ({Verdict.SLOWER} if judge_durations else set())
     apart = any(comparison.verdict is Verdict.NOT_COMPARABLE and comparison.metric != DURATION for comparison in comparisons)
     return int(apart or any(comparison.verdict in failing for comparison in comparisons))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for their number (Holm 1979): the chance that any true hypothesis comes out below a level is at most that level."""
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _compare_row(number: int, base: Sequence[Results], head: Sequence[Results]) -> Iterator[Comparison]:

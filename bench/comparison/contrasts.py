@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
-from statistics import mean, median, variance
+from math import exp, log
+from statistics import mean, median
 from typing import Literal
 
-from scipy import special  # type: ignore[import-untyped]
-
-from bench.statistics import Interval, flips_interval, mcnemar, paired_interval, proportions_interval, proportions_test
+from bench.statistics import Interval, flips_interval, mcnemar, paired_interval, paired_test, proportions_interval, proportions_test
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SplitName
 from gptcore.result import Result
@@ -16,6 +14,9 @@ from gptcore.result import Result
 Pair = tuple[Result, Result]  # what one seed gave in BASE and in HEAD
 Loss = Literal["train_loss", "validation_loss"]
 ENOUGH_TIMINGS = 3
+CLOCK = 1e-6  # seconds; what takes less is not told from it
+# Sums of float32 in another order move a last loss by some 1e-7 to 1e-6 of itself: that is rewriting, not a change.
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def loss_contrast(pairs: Sequence[Pair], loss: Loss) -> Contrast:
     if len(pairs) == 1:
         return Contrast(before, after, after - before, None, None, is_same, "one seed has no spread that a loss could be held against: give --seeds")
     reason = f"paired t-test over {len(pairs)} seeds"
-    return Contrast(before, after, mean(differences), paired_interval(differences), paired_test(differences), is_same, reason)
+    grain = ROUNDING * before  # so that what rounding does to every seed alike proves nothing
+    return Contrast(before, after, mean(differences), paired_interval(differences, grain=grain), paired_test(differences, grain=grain), is_same, reason)
 
 
 def duration_contrast(base: Sequence[float], head: Sequence[float]) -> Contrast:
@@ -97,7 +99,8 @@ def duration_contrast(base: Sequence[float], head: Sequence[float]) -> Contrast:
     The interval is Student's for the logarithms of the ratios within each turn; its centre, their geometric mean, may lie a little off the medians' ratio.
     Sides with few or unequally many timings have neither interval nor test.
     """
-    before, after = median(base), median(head)
+    before, after = (max(median(side), CLOCK) for side in (base, head))
+    base, head = ([max(seconds, CLOCK) for seconds in side] for side in (base, head))
     n = min(len(base), len(head))
     if n < ENOUGH_TIMINGS or len(base) != len(head):
         timings = "one timing each" if len(base) == len(head) == 1 else f"{len(base)} and {len(head)} timings"
@@ -107,18 +110,6 @@ def duration_contrast(base: Sequence[float], head: Sequence[float]) -> Contrast:
     logarithms = paired_interval(ratios)
     interval = Interval(exp(logarithms.low), exp(logarithms.high))
     return Contrast(before, after, after / before, interval, paired_test(ratios), not any(ratios), f"{n} timings in turn, paired t-test of log ratios")
-
-
-def paired_test(differences: Sequence[float], *, grain: float = 0.0) -> float:
-    """Two-sided p-value of "differences paired by seed have mean zero" (Student 1908); below 0.05 where `paired_interval` leaves out zero.
-
-    Takes two differences or more.  grain: the step both values of a pair come in, see there.
-    """
-    center, n = mean(differences), len(differences)
-    error = sqrt((variance(differences) + grain**2 / 6) / n)
-    if center == 0 or error == 0:
-        return float(center == 0)
-    return float(2 * special.stdtr(n - 1, -abs(center) / error))
 
 
 def _one_seed(flips: Flips) -> Contrast:
@@ -136,7 +127,7 @@ def _several_seeds(flips: Sequence[Flips]) -> Contrast:
     p = min(1.0, 2 * min(paired_test(differences, grain=grain), _in_every_seed(flips)))
     base, head = mean(flip.base_right / flip.n for flip in flips), mean(flip.head_right / flip.n for flip in flips)
     is_same = not any(flip.lost or flip.gained for flip in flips)
-    reason = f"{len(flips)} seeds, paired t-test or McNemar's exact test in every seed, twice the smaller p"
+    reason = f"{len(flips)} seeds, paired t-test (which the interval is of) or McNemar's exact test in every seed, twice the smaller p"
     return Contrast(base, head, mean(differences), Interval(max(-1.0, interval.low), min(1.0, interval.high)), p, is_same, reason)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.comparison.compare import Comparison, compare
-from bench.results import Results, ResultsError, read_results
+from bench.results import Results, ResultsError, make_folder, read_results
 from gptcore.errors import UserError
 
 Echo = Callable[[str], object]
@@ -131,18 +131,6 @@ def compare_revisions(
                 found[side].append(run_revision(revisions[side], place, arguments, out / f"{side}-{repeat}"))
                 echo(f"[{repeat}/{repeats}] {side.upper()}, {revisions[side]}: ran in {time.monotonic() - started:.1f} s")
     return compare(found["base"], found["head"])
-
-
-def make_folder(out: Path) -> None:
-    """Make the folder for the results folders.  Raises ResultsError where something stands there already: nothing is overwritten."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise FileExistsError
-    except FileExistsError as error:
-        raise ResultsError(f"{out} is not empty or no folder: name a new one with --out, or move the old results away") from error
-    except OSError as error:
-        raise ResultsError(f"{out} cannot hold results ({error.strerror}): name another folder with --out") from error
 
 
 def git(folder: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:

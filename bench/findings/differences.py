@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, log, sqrt
-from statistics import fmean, variance
-
-from scipy import special  # type: ignore[import-untyped]  # scipy.stats takes a second to import
+from math import exp, log
+from statistics import fmean
 
 from bench.findings.evidence import Evidence, SeedEvidence
-from bench.statistics import Interval, flips_interval, mcnemar, paired_interval, proportions_interval
+from bench.statistics import Interval, flips_interval, mcnemar, paired_interval, proportions_interval, unpaired_interval
 from gptcore.answers import Count
 
 LEVEL = 0.05
@@ -79,7 +77,8 @@ def duration_ratio(row: Evidence, other: Evidence) -> Difference:
     logs, other_logs = ([log(duration) for duration in evidence.durations] for evidence in (row, other))
     ratio = exp(fmean(logs) - fmean(other_logs))
     if fewest > 1:
-        return Difference(ratio, _ratio_interval(logs, other_logs), fewest, Basis.TIMINGS)
+        interval = unpaired_interval(logs, other_logs, 1 - LEVEL)
+        return Difference(ratio, Interval(exp(interval.low), exp(interval.high)), fewest, Basis.TIMINGS)
     return Difference(ratio, None, fewest, Basis.ONE_TIMING, _what_rounding_leaves(row, other))
 
 
@@ -135,15 +134,6 @@ def _unequal_figures(seed: int, one: SeedEvidence, another: SeedEvidence) -> lis
     ]
     flips = sum(here != there for here, there in zip(one.right or (), another.right or (), strict=False))  # one side unknown: nothing to compare
     return unequal + ([f"seed {seed}: {flips} test answers"] if flips else [])
-
-
-def _ratio_interval(logs: Sequence[float], other_logs: Sequence[float]) -> Interval:
-    """Of the ratio of durations, from the logarithms of two values or more each: Student's with pooled variance."""
-    freedom = len(logs) + len(other_logs) - 2
-    pooled = ((len(logs) - 1) * variance(logs) + (len(other_logs) - 1) * variance(other_logs)) / freedom
-    center = fmean(logs) - fmean(other_logs)
-    reach = -float(special.stdtrit(freedom, LEVEL / 2)) * sqrt(pooled * (1 / len(logs) + 1 / len(other_logs)))
-    return Interval(exp(center - reach), exp(center + reach))
 
 
 def _what_rounding_leaves(row: Evidence, other: Evidence) -> tuple[str, ...]:

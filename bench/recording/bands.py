@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 
-from bench.expectations import Bands, DurationPolicy, Repeat, SeedFigures, Timing
+from bench.expectations import LOSSES, SEED_METRICS, Bands, DurationPolicy, Repeat, SeedFigures, Timing
 from bench.recording.traces import Traces
 from bench.rows import ROWS
 from bench.statistics import pooled_reach, seeds_band, student_test, tolerance_factor
@@ -15,8 +15,6 @@ from gptcore.dataset import SPLITS, SplitName
 
 FLAGGED_RUNS = 0.01  # of clean runs of all rows, this share may have any figure outside its numerical bands, and as many any outside its statistical ones
 CONFIDENCE = 0.95
-LOSSES = ("train_loss", "validation_loss")
-SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
 LEVEL = FLAGGED_RUNS / (len(ROWS) * len(SEED_METRICS))
 SINGLE_PRECISION = 2.0**-22  # relative: two units in the last place of a float32, which no figure is known better than
 FEWEST_SEEDS = 3
@@ -34,7 +32,8 @@ METHODS = {
     "statistical": (
         "Each row runs with other seeds of head and data order. The band is Student's prediction interval for one more seed, on the logarithm for losses, "
         f"with the rounding variance of whole counts added, at level {FLAGGED_RUNS:g} / ({len(ROWS)} rows x {len(SEED_METRICS)} metrics), Bonferroni's "
-        "correction. Several seeds are compared by Student's two-sample test with pooled variance at the same level."
+        "correction. Several seeds are compared at the same level by Student's test: paired where the very seeds were recorded, else for two samples with "
+        "pooled variance."
     ),
     "duration": (
         "Student's prediction interval for the logarithm of one more timing, relative to the calibration of its run where the tier says so, its variance "

@@ -7,9 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.expectations import ExpectationError, load_expectations, save_expectations
+from bench.invariants import check_invariants
 from bench.recording.baselines import Recording, RowRepeats, refuse_failed, refuse_unrepeatable, timing_of, with_recording
 from bench.recording.repeats import conditions_for, measure_repeats
 from bench.report.terminal import print_progress
+from bench.report.text import say
 from bench.results import Results, read_results
 from bench.run import Request, run_rows, start_run
 
@@ -26,7 +28,7 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
     if request.timing_only:
         raise ExpectationError("--timing-only makes no figures that could be a baseline: record without it")
     if request.chosen:
-        raise ExpectationError("own data, weights, tokenizer or seed cannot become a baseline: record without them")
+        raise ExpectationError(f"own {' and '.join(request.chosen)} cannot become a baseline: record without --seed, --perturb and folders of your own")
     if request.execution.plain or request.execution.compiled:
         raise ExpectationError("--plain and --compile take other times than the usual way, which is what is recorded: record without them")
     first = _run_once(request, folder / "first", console)
@@ -35,15 +37,14 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
     moved: RowRepeats = {}
     if repeats:
         conditions = conditions_for(request.device.type)
-        console.print(f"repeating under {len(conditions)} conditions that change rounding alone", markup=False, soft_wrap=True)
+        say(console, f"repeating under {len(conditions)} conditions that change rounding alone")
         flags = [*request.selection, "--expected", str(path.resolve())]
-        moved = measure_repeats(flags, first, conditions, folder, lambda line: console.print(line, markup=False, soft_wrap=True))
+        moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line))
     timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in (first, second)) for number in first.rows}
     save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
-    console.print(
+    say(
+        console,
         f"recorded {len(first.rows)} rows in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; all runs are in {folder}",
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -55,4 +56,9 @@ def _run_once(request: Request, folder: Path, console: Console) -> Results:
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(console, result, position, len(request.rows))
         refuse_failed(result)
-    return read_results(folder)
+    check_invariants(request, folder)
+    results = read_results(folder)
+    for invariant in results.invariants or ():
+        if not invariant.holds:
+            raise ExpectationError(f"{invariant.name}: that does not hold ({invariant.explanation}), so nothing is recorded; mend it first")
+    return results

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.comparison.bisect import Bisection
 from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LEVEL, Comparison, Verdict, exit_code
-from bench.report.text import Format, as_json, markdown_line, markdown_text
+from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, rows_named, say
 from bench.statistics import Interval
 
 COLUMNS = ("row", "what it changes", "metric", "BASE", "HEAD", "difference", "95 % interval", "verdict")
@@ -46,7 +45,7 @@ def show_comparison(
 
 def print_comparison(console: Console, comparisons: Sequence[Comparison], *, base: str, head: str, everything: bool = False) -> None:
     """The closing line, the table of what is not the same (or of `everything`), then a sentence on each verdict that needs one."""
-    console.print(closing_line(comparisons, base, head), markup=False, style="bold", soft_wrap=True)
+    say(console, closing_line(comparisons, base, head), "bold")
     shown = shown_of(comparisons, everything=everything)
     if shown:
         table = Table()
@@ -54,10 +53,10 @@ def print_comparison(console: Console, comparisons: Sequence[Comparison], *, bas
             table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
         for comparison in shown:
             *cells, verdict = cells_of(comparison)
-            table.add_row(*map(escape, cells), f"[{STYLES[comparison.verdict]}]{escape(verdict)}[/]")
+            table.add_row(*map(cell, cells), cell(verdict, STYLES[comparison.verdict]))
         console.print(table)
     for line in (*sentences(comparisons), *note_lines(comparisons)):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
 
 
 def render_comparison(comparisons: Sequence[Comparison], *, base: str, head: str, everything: bool = False) -> str:
@@ -89,8 +88,25 @@ def comparison_json(comparisons: Sequence[Comparison], *, base: str, head: str, 
     return as_json(content) + "\n"
 
 
+def show_bisection(console: Console, bisection: Bisection, form: Format) -> None:
+    """What a bisection came to, with the row at GOOD against the row at the first bad commit, on a terminal or as plain Markdown or JSON."""
+    base, head = str(bisection.good), str(bisection.suspects[0])
+    lines = bisection_lines(bisection)
+    match form:
+        case "text":
+            for line in lines:
+                say(console, line)
+            if bisection.is_decided:
+                print_comparison(console, bisection.comparisons, base=base, head=head)
+        case "markdown":
+            told = "\n".join(f"- {markdown_text(line.strip())}" for line in lines)
+            console.out(f"{told}\n\n{render_comparison(bisection.comparisons, base=base, head=head)}" if bisection.is_decided else told, highlight=False)
+        case "json":
+            console.out(as_json({"schema_version": 1, **asdict(bisection)}), highlight=False)
+
+
 def bisection_lines(bisection: Bisection) -> list[str]:
-    """What a bisection came to, for a terminal."""
+    """What a bisection came to, in sentences."""
     if not bisection.is_decided:
         listed = [f"  {suspect} {suspect.subject}" for suspect in bisection.suspects]
         return [f"row {bisection.row}: the first bad commit is one of these {len(listed)}, between which the row cannot run:", *listed]
@@ -147,24 +163,12 @@ def note_lines(comparisons: Sequence[Comparison]) -> list[str]:
     for comparison in comparisons:
         for note in comparison.notes:
             told.setdefault(note, []).append(comparison.row)
-    return [f"{_rows(rows)}: {note}" for note, rows in told.items()]
+    return [f"{rows_named(rows)}: {note}" for note, rows in told.items()]
 
 
 def _where(group: Sequence[Comparison]) -> str:
     metrics = list(dict.fromkeys(comparison.metric.replace("_", " ") for comparison in group if comparison.metric != EVERY_METRIC))
-    return f"{_rows([comparison.row for comparison in group])}{''.join(f', {metric}' for metric in metrics)}"
-
-
-def _rows(numbers: Iterable[int]) -> str:
-    """Row numbers as a person writes them, such as `rows 1-3, 5`."""
-    spans: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if spans and number == spans[-1][-1] + 1:
-            spans[-1][1:] = [number]
-        else:
-            spans.append([number])
-    written = ", ".join("-".join(map(str, span)) for span in spans)
-    return f"row {written}" if written.isdecimal() else f"rows {written}"
+    return f"{rows_named([comparison.row for comparison in group])}{''.join(f', {metric}' for metric in metrics)}"
 
 
 def _counted(verdicts: Iterable[Verdict]) -> str:

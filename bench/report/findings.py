@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.findings.claims import Claim, Conclusion, JudgedClaim, JudgedFinding
 from bench.findings.differences import Basis
-from bench.report.text import Format, as_json, markdown_line, markdown_text
+from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
 
 COLUMNS = ("finding", "what it says", "verdict", "rows", "claimed", "found [95 % interval]", "seeds", "this part", "note")
 WHOLE = frozenset(("finding", "verdict", "rows", "found [95 % interval]", "seeds", "this part"))  # cells that are not broken into lines
@@ -84,17 +83,17 @@ def show_findings(console: Console, titled: Mapping[str, Sequence[JudgedFinding]
 def print_findings(console: Console, title: str, judged: Sequence[JudgedFinding]) -> None:
     """The table, its notes and the count on a terminal."""
     header, rows = findings_cells(judged)
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for name in header:
         table.add_column(name, justify="right" if name in ("finding", "seeds") else "left", no_wrap=name in WHOLE)
     for cells in rows:
         if cells[0]:
             table.add_section()
-        table.add_row(*(_styled(cell) for cell in cells))
+        table.add_row(*map(_styled, cells))
     console.print(table)
     for line in note_lines(judged):
-        console.print(f"- {line}", markup=False, soft_wrap=True)
-    console.print(closing_line(judged), markup=False, style="bold")
+        say(console, f"- {line}")
+    say(console, closing_line(judged), "bold")
 
 
 def render_findings(title: str, judged: Sequence[JudgedFinding]) -> str:
@@ -177,6 +176,6 @@ def _claim_json(judged: JudgedClaim) -> dict[str, Any]:
     }
 
 
-def _styled(cell: str) -> str:
-    style = STYLES.get(Conclusion(cell)) if cell in set(Conclusion) else None
-    return f"[{style}]{escape(cell)}[/]" if style else escape(cell)
+def _styled(text: str) -> str:
+    style = STYLES.get(Conclusion(text)) if text in set(Conclusion) else None
+    return cell(text, style)

@@ -1,14 +1,13 @@
 """What was measured of false alarms and of defects: two tables and the line under each, on a terminal and as Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.report.terminal import STYLES
-from bench.report.text import markdown_line, markdown_text
+from bench.report.text import cell, markdown_line, markdown_text, row_ranges, say
 from bench.rows import ROWS
 from bench.sensitivity.measure import CleanOutcome, DefectOutcome, Sensitivity
 from bench.verdicts.verdict import Verdict
@@ -45,24 +44,13 @@ def defects_line(found: Sensitivity) -> str:
     return f"{n_caught} of {len(found.defects)} defects caught ({n_caught / len(found.defects):.1%}); {n_silent} of them ran through without an error"
 
 
-def row_ranges(numbers: Iterable[int]) -> str:
-    """Rows as a selection such as 1-5,7."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and ranges[-1][-1] == number - 1:
-            ranges[-1].append(number)
-        else:
-            ranges.append([number])
-    return ",".join(str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in ranges)
-
-
 def print_sensitivity(console: Console, found: Sensitivity) -> None:
     """Both tables with their lines."""
     _print_table(console, "clean runs", CLEAN_COLUMNS, clean_cells(found.clean), [STYLES[Verdict.REGRESSED] if one.flagged else None for one in found.clean])
-    console.print(clean_line(found), markup=False, style="bold", soft_wrap=True)
+    say(console, clean_line(found), "bold")
     missed = [None if one.is_caught else STYLES[Verdict.REGRESSED] for one in found.defects]
     _print_table(console, "deliberate defects", DEFECT_COLUMNS, defect_cells(found.defects), missed)
-    console.print(defects_line(found), markup=False, style="bold", soft_wrap=True)
+    say(console, defects_line(found), "bold")
 
 
 def render_sensitivity(found: Sensitivity) -> str:
@@ -111,5 +99,5 @@ def _print_table(console: Console, title: str, header: Sequence[str], rows: Sequ
     for name in header:
         table.add_column(name)
     for cells, style in zip(rows, styles, strict=True):
-        table.add_row(*map(escape, cells), style=style)
+        table.add_row(*map(cell, cells), style=style)
     console.print(table)

@@ -126,12 +126,21 @@ def flipped_texts(verdict: RowVerdict, results: Results) -> tuple[list[str], lis
 def notes(results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
     """The lines under the table: what a column means, what several seeds gave, what leaked."""
     powers = [verdict.power for verdict in verdicts]
-    known = [NOTICES, clean_line()] if any(power.drift is not None or power.drop is not None for power in powers) else []
+    known = [NOTICES] if any(power.drift is not None or power.drop is not None for power in powers) else []
+    if all(power.drift is not None and power.drop is not None for power in powers) and not any(map(is_published, verdicts)):
+        known.append(clean_line())
     return [*known, *seed_lines(results), *leak_lines(results), *invariant_lines(results)]
+
+
+def is_published(verdict: RowVerdict) -> bool:
+    """Whether a row was held against the publication, whose bands are not of our making."""
+    return any(judgement.against == "published" for judgement in verdict.judgements)
 
 
 def invariant_lines(results: Results) -> list[str]:
     """What was checked of the run itself: the number of invariants that hold, and every one that does not."""
+    if results.invariants is None:
+        return ["the run broke off before its invariants were checked, so it does not hold as a whole: run it again"]
     broken = [invariant for invariant in results.invariants if not invariant.holds]
     told = [f"invariant broken: {invariant.name} ({invariant.explanation})" for invariant in broken]
     held = f"{len(results.invariants) - len(broken)} of {len(results.invariants)} invariants hold"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bench.report.table import closing_line, explanations, notes, table_cells, total_seconds
+from bench.report.text import cell, say
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
 from bench.tiers import Tier
@@ -43,7 +43,7 @@ def print_progress(console: Console, result: RowResult, position: int, n_rows: i
     else:
         accuracies = ", ".join(f"{split} {result.figures.counts[split].accuracy:.1%}" for split in SPLITS)
         said = f"{accuracies}, {total_seconds(result):.2f} s{frozen_part(result.figures)}"
-    console.print(f"[{position}/{n_rows}] row {result.row} ({result.name}): {said}", markup=False, soft_wrap=True)
+    say(console, f"[{position}/{n_rows}] row {result.row} ({result.name}): {said}")
 
 
 def frozen_part(figures: Result) -> str:
@@ -57,31 +57,30 @@ def frozen_part(figures: Result) -> str:
 
 def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
     """The table, what only warned or failed, and the count."""
-    table = Table(title=f"{results.info.tier} tier on {escape(results.info.environment.device_name)}", title_justify="left")
+    table = Table(title=f"{results.info.tier} tier on {cell(results.info.environment.device_name)}", title_justify="left")
     header, rows = table_cells(verdicts)
     for name in header:
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
     for verdict, cells in zip(verdicts, rows, strict=True):
-        table.add_row(*(escape(cell) for cell in cells[:-1]), f"[{STYLES[verdict.verdict]}]{escape(cells[-1])}[/]")
+        table.add_row(*map(cell, cells[:-1]), cell(cells[-1], STYLES[verdict.verdict]))
     console.print(table)
     for line in notes(results, verdicts):
-        console.print(line, markup=False, soft_wrap=True)
+        say(console, line)
     for told in explanations(results, verdicts):
-        console.print(told.headline, markup=False, style="bold", soft_wrap=True)
+        say(console, told.headline, "bold")
         for line in (*told.sentences, *(f"{name}: {' '.join(text.splitlines())}" for name, text in told.texts), f"again: {told.command}"):
-            console.print(f"  {line}", markup=False, soft_wrap=True)
-    console.print(closing_line(verdicts), markup=False, style="bold")
+            say(console, f"  {line}")
+    say(console, closing_line(verdicts), "bold")
 
 
 def print_environment(console: Console, results: Results) -> None:
     """Where and when a run took place."""
     environment = results.info.environment
     commit = f"{environment.git_commit[:10] or 'no git'}{' (dirty)' if environment.git_dirty else ''}"
-    console.print(
+    say(
+        console,
         f"{environment.date}, {environment.machine}, {environment.device_name}, {environment.threads} threads, "
         f"torch {environment.packages['torch']}, commit {commit}",
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -93,10 +92,10 @@ def print_rows(console: Console, tier: Tier) -> None:
     reference = tier.scale(Experiment())
     for row in ROWS:
         changed = describe_settings(changed_settings(tier.scale(row.experiment), reference))
-        table.add_row(str(row.number), row.name, escape(published_flags(row) or "-"), escape(changed))
+        table.add_row(str(row.number), row.name, cell(published_flags(row) or "-"), cell(changed))
     console.print(table)
     scaled = describe_settings(changed_settings(reference, Experiment()))
-    console.print(f"row 1 of this tier differs from the published row 1 in: {scaled}", markup=False, soft_wrap=True)
+    say(console, f"row 1 of this tier differs from the published row 1 in: {scaled}")
 
 
 def describe_settings(settings: dict[str, Any]) -> str:

@@ -1,31 +1,69 @@
-"""Cells and sentences in the forms that reports come in."""
+"""Cells and sentences in the forms that reports come in.  Much of what they say comes from files, so nothing in it may act on a terminal or a page."""
 
 import json
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
 
 Format = Literal["text", "markdown", "json"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "json")
 
 
+def printable(text: str) -> str:
+    """The text with every control character, which could rule a terminal, as a visible escape; line breaks stay."""
+    return "".join(repr(character)[1:-1] if unicodedata.category(character) == "Cc" and character != "\n" else character for character in text)
+
+
+def say(console: Console, line: str, style: str = "") -> None:
+    """Print a line as it is, in whole."""
+    console.print(printable(line), markup=False, style=style, soft_wrap=True)
+
+
+def cell(text: str, style: str | None = None) -> str:
+    """Text for a cell of a table on a terminal."""
+    plain = escape(printable(text))
+    return f"[{style}]{plain}[/]" if style else plain
+
+
 def markdown_line(cells: Iterable[str]) -> str:
     """One line of a Markdown table."""
-    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
+    return "| " + " | ".join(markdown_text(text) for text in cells) + " |"
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, inside a table too."""
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").splitlines())
+    """Text on one line that Markdown shows as it is, inside a table too: no tag, link, picture, mention or code comes of it."""
+    line = " ".join(printable(text).splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    return re.sub(r"([|\[\]*`\\])", r"\\\1", line)
 
 
 def markdown_code(text: str) -> str:
     """Text of strangers: as it is on one line, with no link or picture in it that works."""
-    line = " ".join(text.splitlines())
+    line = " ".join(printable(text).splitlines())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence} {line} {fence}"
+
+
+def row_ranges(numbers: Iterable[int]) -> str:
+    """Row numbers as a selection such as 1-3,5."""
+    spans: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 def as_json(value: Any) -> str:
     """A value as indented JSON."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def rows_named(numbers: Sequence[int]) -> str:
+    """Row numbers as a person writes them, such as `rows 1-3, 5`."""
+    written = row_ranges(numbers).replace(",", ", ")
+    return f"row {written}" if written.isdecimal() else f"rows {written}"

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from bench.expectations import DEFAULT_PATH, Expectations
 from bench.recording.repeats import CHECKOUT, KERNELS, PERTURBATIONS, Condition, run_under
-from bench.results import Results, ResultsError
+from bench.results import Results, ResultsError, make_folder
 from bench.rows import ROWS
 from bench.sensitivity.defects import DEFECTS, Defect
 from bench.statistics import highest_rate
@@ -127,8 +127,7 @@ def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambd
         raise UsageError(f"no defect has '{only}' in its name or module: see bench/sensitivity/defects.py")
     for defect in defects:
         defect.changed(module_in(CHECKOUT, defect).read_text(encoding="utf-8"))  # rather now than after half an hour
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ResultsError(f"{out} is not empty or no folder: name a new one with --out, or move the old results away")
+    make_folder(out)
     clean_runs = CLEAN_RUNS if only is None else CLEAN_RUNS[:1]
     numbers = count(1)
 

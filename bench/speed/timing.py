@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.environment import describe_environment
 from bench.plan import make_plan
+from bench.report.text import say
 from bench.rows import Row
 from bench.smoke.messages import smoke_dataset
 from bench.smoke.tokenizer import smoke_tokenizer
@@ -74,19 +75,19 @@ def time_rows(rows: Sequence[Row], limit_train: int, device: torch.device, threa
     """Measure the rows, print each measurement as it ends, and write them all to `path` as Markdown.  Raises UsageError where something stands there."""
     check_new(path)
     workload = make_workload(limit_train, Sources())
-    console.print(f"plain and fast in turn on {name_device(device)}, threads: {threads}; {workload.about}", markup=False, soft_wrap=True)
+    say(console, f"plain and fast in turn on {name_device(device)}, threads: {threads}; {workload.about}")
     peak = matmul_peak(device)
     measured: list[RowSpeed | FrozenSpeed] = []
     for one in measure_rows(distinct_rows(rows, workload), workload, device, peak):
         measured.append(one)
-        console.print(speed_line(one), markup=False, soft_wrap=True)
+        say(console, speed_line(one))
     environment = describe_environment(device)
     about = (
         f"`{command}` on {environment.device_name}, threads: {threads}, torch {environment.packages['torch']}, {environment.date}; {workload.about}; "
         f"measured peak {peak / 1e9:.0f} GFLOP/s."
     )
     write_text_atomically(path, render_speed(measured, about))
-    console.print(f"{as_one_run(measured)}\nwritten to {path}", markup=False, soft_wrap=True)
+    say(console, f"{as_one_run(measured)}\nwritten to {path}")
 
 
 def check_new(path: Path) -> None:

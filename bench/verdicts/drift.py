@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from bench.expectations import Baseline
-from bench.recording.bands import LOSSES, SINGLE_PRECISION, split_of
+from bench.expectations import LOSSES, Baseline
+from bench.recording.bands import SINGLE_PRECISION, split_of
 from bench.recording.traces import Traces, place_of, traces_of
 from bench.statistics import mcnemar
 from bench.verdicts.verdict import Flips, Judgement, Verdict

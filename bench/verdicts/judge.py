@@ -20,8 +20,8 @@ def judge(results: Results, expectations: Expectations, strictness: Strictness =
 
 
 def holds(results: Results, verdicts: Sequence[RowVerdict]) -> bool:
-    """Whether a run passes as a whole: every row and every invariant."""
-    return all(verdict.holds for verdict in verdicts) and all(invariant.holds for invariant in results.invariants)
+    """Whether a run passes as a whole: every row and every invariant, which must have been checked."""
+    return all(verdict.holds for verdict in verdicts) and results.invariants is not None and all(invariant.holds for invariant in results.invariants)
 
 
 def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> RowVerdict:

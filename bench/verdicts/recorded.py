@@ -1,15 +1,16 @@
 """A result against our own recording: the same seed figure by figure, other seeds by what seeds do."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from bench.expectations import Baseline, SeedFigures, TierPolicy
-from bench.recording.bands import LEVEL, LOSSES, SEED_METRICS, seed_values, seeds_p_value, split_of
+from bench.expectations import LOSSES, SEED_METRICS, Baseline, SeedFigures, TierPolicy
+from bench.recording.bands import LEVEL, SINGLE_PRECISION, seed_values, seeds_grain, seeds_p_value, split_of
 from bench.recording.baselines import seed_figures
 from bench.recording.traces import traces_of
 from bench.results import RowResult, RunInfo
+from bench.statistics import paired_test
 from bench.verdicts.drift import flips_of, is_inside, judge_trace, judge_traces, numerical_band
 from bench.verdicts.durations import judge_recorded_duration
 from bench.verdicts.verdict import Flips, Judgement, Verdict
@@ -43,9 +44,10 @@ def judge_metric(metric: str, result: RowResult, figures: Result, baseline: Base
 
     What one seed gave passes inside the numerical band.  Outside, it drifted, or moved for good if what is known of other seeds says so.
     """
-    found, recorded = [seed_figures(one) for one in (figures, *result.others.values())], [*baseline.seeds.values()]
+    found = {seed: seed_figures(one) for seed, one in {result.seed: figures, **result.others}.items()}
     several = len(found) > 1
-    before, after = (natural(metric, mean(seed_values(metric, seeds))) for seeds in (recorded if several else [baseline.own], found))
+    known = ([baseline.seeds[seed] for seed in common_seeds(found, baseline)] or [*baseline.seeds.values()]) if several else [baseline.own]
+    before, after = (natural(metric, mean(seed_values(metric, seeds))) for seeds in (known, [*found.values()]))
     inside = is_inside(metric, figures, baseline) if same_seed else None
     low, high = numerical_band(metric, baseline) if same_seed else baseline.bands.seeds[metric]
     judgement = Judgement(metric, Verdict.PASS, "baseline", after, before, low, high, explanation=f"rounding in {len(baseline.repeats)} repeats")
@@ -78,17 +80,29 @@ class Movement:
     reason: str
 
 
-def moved_for_good(metric: str, found: Sequence[SeedFigures], figures: Result, baseline: Baseline) -> Movement:
+def common_seeds(found: Mapping[int, SeedFigures], baseline: Baseline) -> list[int]:
+    """The seeds of a run that were recorded, if all were: then they can be compared one by one."""
+    return list(found) if len(found) > 1 and found.keys() <= baseline.seeds.keys() else []
+
+
+def moved_for_good(metric: str, found: Mapping[int, SeedFigures], figures: Result, baseline: Baseline) -> Movement:
     """By Student's test where there are several seeds on both sides, by the band of one more seed where one is held against several.
 
+    The test is paired where the very seeds were recorded, since what a seed draws moves both sides alike; else it is the one for two samples.
     Where only one seed was recorded, accuracies go by McNemar's test of the answers to the same texts, and of losses nothing can be said.
     """
     recorded = [*baseline.seeds.values()]
-    after, before = (mean(seed_values(metric, seeds)) for seeds in (found, recorded))
+    after = mean(seed_values(metric, [*found.values()]))
+    if common := common_seeds(found, baseline):
+        both = zip(seed_values(metric, [found[seed] for seed in common]), seed_values(metric, [baseline.seeds[seed] for seed in common]), strict=True)
+        differences = [now - then for now, then in both]
+        p = paired_test(differences, grain=seeds_grain(metric, recorded) or relative_rounding(metric, baseline))
+        reason = f"paired t-test of {len(common)} seeds: p = {p:.2g}, level {LEVEL:.2g}"
+        return Movement(direction_of(mean(differences)) if p < LEVEL else 0, None, None, reason)
     if len(found) > 1 and len(recorded) > 1:
-        p = seeds_p_value(metric, found, recorded)
+        p = seeds_p_value(metric, [*found.values()], recorded)
         reason = f"Student's test of {len(found)} seeds against {len(recorded)}: p = {p:.2g}, level {LEVEL:.2g}"
-        return Movement(direction_of(after - before) if p < LEVEL else 0, None, None, reason)
+        return Movement(direction_of(after - mean(seed_values(metric, recorded))) if p < LEVEL else 0, None, None, reason)
     if metric in baseline.bands.seeds:
         low, high = baseline.bands.seeds[metric]
         value = natural(metric, after)
@@ -101,6 +115,13 @@ def moved_for_good(metric: str, found: Sequence[SeedFigures], figures: Result, b
         return Movement(0, None, None, f"{known} recorded, so nothing tells what seeds do")
     reason = f"McNemar's exact test: {len(flips.lost)} texts lost, {len(flips.gained)} gained, p = {flips.p:.2g}, level {LEVEL:.2g}"
     return Movement(direction_of(len(flips.gained) - len(flips.lost)) if flips.p < LEVEL else 0, None, None, reason)
+
+
+def relative_rounding(metric: str, baseline: Baseline) -> float:
+    """How far rounding moves the last loss, relatively, so that what it does to every seed alike proves nothing."""
+    low, high = numerical_band(metric, baseline)
+    last = baseline.traces[metric][-1]
+    return SINGLE_PRECISION if low is None or high is None or last <= 0 else (high - low) / last
 
 
 def direction_of(difference: float) -> int:

@@ -11,7 +11,7 @@ import bench.run
 from bench.environment import describe_environment
 from bench.expectations import DEFAULT_PATH, Timing, load_expectations, save_expectations
 from bench.recording.baselines import Recording, repeat_of, with_baselines, with_recording
-from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
+from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_invariants, write_row, write_texts
 from bench.rows import find_row, select_rows
 from bench.run import Request, finish, run_rows, start_run
 from bench.tiers import Tier
@@ -82,6 +82,7 @@ def toy_run(tmp_path, toy_request, expectations):
     """A finished run of rows 1 and 2: its folder, its results, and expectations recorded from it."""
     folder = start_run(toy_request("1-2"), tmp_path / "toy-run")
     list(run_rows(toy_request("1-2"), folder))
+    write_invariants(folder, ())
     finish(folder, expectations)
     results = read_results(folder)
     return SimpleNamespace(folder=folder, results=results, expectations=with_baselines(expectations, results))
@@ -218,13 +219,14 @@ def expectations():
 
 @pytest.fixture(scope="session")
 def recorded(expectations, run_info):
-    """Makes expectations in which row 1 is recorded: with a repeat for every number, which moved figures by that much, and a timing for every number of
-    seconds.
+    """Makes expectations in which row 1 is recorded: with a repeat for every number, a draw of its own that moved figures by that much, and a timing for
+    every number of seconds.
     """
 
     def make(result=None, moves=(), seconds=(16.0,), **info):
         result = result or make_row_result()
-        repeats = tuple(repeat_of(f"moved by {by:g}", result, replace(result, figures=nudge(result.figures, by))) for by in moves)
+        moved = [replace(result, figures=nudge(result.figures, by)) for by in moves]
+        repeats = tuple(repeat_of(f"draw {draw}", 1e-6, draw, result, one) for draw, one in enumerate(moved, start=1))
         timings = tuple(Timing(one, 1.0) for one in seconds)
         return with_recording(expectations, Recording(Results(run_info(**info), {1: result}), {1: timings}, {1: repeats}))
 

@@ -64,7 +64,7 @@ def test_what_is_checked_is_kept_with_the_run(tmp_path, toy_request):
     request = toy_request("1,18")
     folder = start_run(request, tmp_path / "run")
     list(run_rows(request, folder))
-    assert read_results(folder).invariants == ()
+    assert read_results(folder).invariants is None
     check_invariants(request, folder)
     assert [invariant.holds for invariant in read_results(folder).invariants] == [True] * 5
 
@@ -115,8 +115,21 @@ def test_a_repetition_that_differs_is_told(checked_run):
         return with_figures(1, history=(replace(first, train_loss=first.train_loss * (1 + 1e-7)), *rest))(results)
 
     broken = [outcome for outcome in checked_run("1", moved).values() if not outcome.holds]
-    assert ["bit-identical" in outcome.name for outcome in broken] == [True]
-    assert "step 0" in broken[0].explanation
+    assert [(outcome.name, outcome.explanation) for outcome in broken] == [("row 1, run again, is bit-identical", "history moved")]
+
+
+def test_of_a_row_that_took_long_the_beginning_is_repeated(checked_run):
+    names = checked_run("1", with_figures(1, real_seconds=1000.0))
+    assert names["row 1, run again to step 2, is bit-identical"].holds
+
+
+def test_a_beginning_that_differs_is_told(checked_run):
+    def moved(results):
+        first, *rest = results.rows[1].figures.history
+        return with_figures(1, real_seconds=1000.0, history=(first, *(replace(one, gradient_norm=0.0) for one in rest)))(results)
+
+    (broken,) = (outcome for outcome in checked_run("1", moved).values() if not outcome.holds)
+    assert "step 2" in broken.explanation
 
 
 def test_a_fast_way_that_strays_is_told(checked_run):
@@ -128,9 +141,10 @@ def test_a_fast_way_that_strays_is_told(checked_run):
     assert len(broken) == 3  # the repetition, the plain way, and the batch taken apart all see it
 
 
-def test_a_check_that_cannot_be_made_does_not_hold(toy_run, toy_request, monkeypatch):
+@pytest.mark.parametrize("problem", [UsageError, RuntimeError])
+def test_a_check_that_cannot_be_made_does_not_hold(toy_run, toy_request, monkeypatch, problem):
     def fail(*arguments, **keywords):
-        raise UsageError("no luck")
+        raise problem("no luck")
 
     monkeypatch.setattr(bench.invariants, "rehearse", fail)
     request = toy_request("1")
@@ -145,15 +159,20 @@ def test_a_run_without_results_is_not_checked(toy_request, toy_run):
     assert [outcome for check in bench.invariants.CHECKS for outcome in outcomes(check, nothing)] == []
 
 
-def test_the_sample_depends_on_the_commit_alone(toy_run, toy_request):
-    def sampled(commit):
+def test_the_sample_depends_on_the_commit_and_the_check_alone(toy_run, toy_request):
+    def sampled(commit, check):
         environment = replace(toy_run.results.info.environment, git_commit=commit)
         results = replace(toy_run.results, info=replace(toy_run.results.info, environment=environment))
-        return Probe(toy_request("1-2"), None, results).sampled().number
+        return Probe(toy_request("1-2"), None, results).sampled(check).number
 
-    assert {sampled("a0"), sampled("a1")} == {1, 2}
-    assert sampled("a0") == sampled("a0")
-    assert sampled("") == 1
+    assert {sampled(f"a{number}", "plain") for number in range(9)} == {sampled("a0", f"check {number}") for number in range(9)} == {1, 2}
+    assert sampled("a0", "plain") == sampled("a0", "plain")
+
+
+def test_only_rows_with_figures_that_suit_are_sampled(toy_run, toy_request):
+    probe = Probe(toy_request("1-2"), None, replace(toy_run.results, rows={2: toy_run.results.rows[2]}))
+    assert {probe.sampled(f"check {number}").number for number in range(9)} == {2}
+    assert probe.sampled("check", lambda experiment: False) is None
 
 
 def test_a_batch_taken_apart_is_the_same_texts_and_one_update(toy_request):

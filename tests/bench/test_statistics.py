@@ -2,24 +2,28 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from bench.statistics import (
     Interval,
     counts_band,
     flips_interval,
     highest_rate,
+    holm,
     mcnemar,
     noticed_drop,
     paired_interval,
+    paired_test,
+    pooled_reach,
     proportions_interval,
     proportions_test,
     seeds_band,
-    smallest_noticed_flips,
     student_test,
     tolerance_factor,
+    unpaired_interval,
 )
 
 RECORDED = (0.95, 0.96, 0.943, 0.967, 0.953)
@@ -153,12 +157,6 @@ def test_mcnemar_equals_statsmodels(lost, gained):
         assert mcnemar(lost, gained) == 1.0
 
 
-@pytest.mark.parametrize(("level", "expected"), [(0.05, 6), (0.01, 8), (0.001, 11), (0.03125, 7), (0.9, 2)])
-def test_smallest_noticed_flips_is_the_first_significant_number(level, expected):
-    assert smallest_noticed_flips(level) == expected
-    assert mcnemar(expected, 0) < level <= mcnemar(expected - 1, 0)
-
-
 def test_flips_interval_equals_bonett_and_price_by_hand():
     # 4 lost, 10 gained of 98: shares 5/100 and 11/100, difference 0.06, variance (0.16 - 0.0036) / 100
     reach = 1.959963984540054 * math.sqrt(0.001564)
@@ -278,7 +276,6 @@ def test_no_flag_in_thirty_runs_still_allows_a_tenth():
         (lambda: noticed_drop(RECORDED, 0.05, power=1.0), "power is 1.0"),
         (lambda: noticed_drop(RECORDED, 0.05, power=0.025), "power is 0.025"),
         (lambda: mcnemar(-1, 0), "negative"),
-        (lambda: smallest_noticed_flips(0), "level is 0"),
         (lambda: flips_interval(0, 0, 0), "not possible"),
         (lambda: flips_interval(0, -1, 5), "not possible"),
         (lambda: flips_interval(3, 3, 5), "not possible"),
@@ -311,3 +308,62 @@ def test_whole_numbers_of_numpy_are_values_like_any_other():
 def test_an_interval_includes_its_ends():
     assert all(value in Interval(0.0, 1.0) for value in (0.0, 0.5, 1.0))
     assert not any(value in Interval(0.0, 1.0) for value in (-0.1, 1.1, math.nan))
+
+
+# The paired test by itself.
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12))
+def test_the_paired_test_is_scipys(differences):
+    assume(max(differences) - min(differences) > 0.01)
+    assert paired_test(differences) == pytest.approx(stats.ttest_rel(differences, [0.0] * len(differences)).pvalue, abs=1e-12)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12))
+def test_the_paired_test_agrees_with_the_interval(steps):
+    differences = [step / 300 for step in steps]
+    p, interval = paired_test(differences, grain=1 / 300), paired_interval(differences, grain=1 / 300)
+    assume(abs(p - 0.05) > 1e-9)
+    assert (p < 0.05) == (0 not in interval)
+
+
+def test_differences_without_variance():
+    assert paired_test([0.0, 0.0, 0.0]) == 1
+    assert paired_test([0.5, 0.5, 0.5]) == 0
+    assert paired_test([-0.5, 0.5]) == 1
+    assert paired_test([1 / 300, 1 / 300, 1 / 300], grain=1 / 300) > 0.01  # three seeds that gained one text each prove little
+
+
+# The correction for many tests.
+
+
+@settings(max_examples=10)  # statsmodels collects garbage at every call
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=30))
+def test_holm_is_that_of_statsmodels(numbers):
+    p_values = [number / 200 for number in numbers]
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+
+
+def test_holm_of_nothing():
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), st.lists(st.floats(-5, 5), min_size=2, max_size=9))
+def test_the_unpaired_interval_is_scipys(values, others):
+    assume(min(max(side) - min(side) for side in (values, others)) > 0.1)
+    expected = stats.ttest_ind(values, others).confidence_interval()
+    found = unpaired_interval(values, others)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_one_value_on_either_side_has_no_interval():
+    with pytest.raises(ValueError, match="nothing about their spread"):
+        unpaired_interval([1.0], [2.0])
+
+
+def test_the_pooled_reach_is_the_prediction_interval_of_one_more_timing():
+    groups = [[0.0, 0.2], [1.0, 1.1], [5.0]]
+    spread = math.sqrt((0.02 + 0.005) / 2)
+    assert pooled_reach(groups, 0.01) == pytest.approx(stats.t.ppf(0.995, 2) * spread * math.sqrt(1.5))
+    with pytest.raises(ValueError, match="no group has two values"):
+        pooled_reach([[1.0], [2.0]], 0.01)

@@ -3,11 +3,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from statsmodels.stats.multitest import multipletests
 
-from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LOSSES, CompareError, Verdict, compare, compare_folders, exit_code, holm
+from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LOSSES, CompareError, Verdict, compare, compare_folders, exit_code
 from bench.results import Results, ResultsError
 from gptcore.answers import Answers, pack
 from gptcore.result import Fingerprint
@@ -258,20 +255,6 @@ def test_runs_of_the_same_code_that_disagree_are_told(one_row, figures):
 
 def test_a_row_missing_from_one_repeat_is_missing(one_row, results):
     assert verdicts(compare([one_row(), results()], [one_row(), one_row()])) == {EVERY_METRIC: Verdict.MISSING}
-
-
-# The correction for many tests.
-
-
-@settings(max_examples=10)  # statsmodels collects garbage at every call
-@given(st.lists(st.integers(0, 200), min_size=1, max_size=30))
-def test_holm_is_that_of_statsmodels(numbers):
-    p_values = [number / 200 for number in numbers]
-    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
-
-
-def test_holm_of_nothing():
-    assert holm([]) == []
 
 
 def test_what_is_significant_alone_is_not_among_many(results, row_result, figures):

@@ -1,12 +1,11 @@
 from math import exp, log
 
 import pytest
-from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from bench.comparison.contrasts import accuracy_contrast, counts_contrast, duration_contrast, flips_of, loss_contrast, paired_test
+from bench.comparison.contrasts import accuracy_contrast, counts_contrast, duration_contrast, flips_of, loss_contrast
 from bench.statistics import Interval, mcnemar, paired_interval
 from gptcore.answers import Answers, Count, pack
 
@@ -164,27 +163,3 @@ def test_equal_timings_are_the_same():
     assert duration_contrast([2.0], [2.0]).is_same
     contrast = duration_contrast([2.0, 3.0, 4.0], [2.0, 3.0, 4.0])
     assert (contrast.is_same, contrast.p, contrast.interval, contrast.difference) == (True, 1, Interval(1, 1), 1)
-
-
-# The paired test by itself.
-
-
-@given(st.lists(sizes, min_size=2, max_size=12))
-def test_the_paired_test_is_scipys(differences):
-    assume(max(differences) - min(differences) > 0.01)
-    assert paired_test(differences) == pytest.approx(ttest_rel(differences, [0.0] * len(differences)).pvalue, abs=1e-12)
-
-
-@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12))
-def test_the_paired_test_agrees_with_the_interval(steps):
-    differences = [step / 300 for step in steps]
-    p, interval = paired_test(differences, grain=1 / 300), paired_interval(differences, grain=1 / 300)
-    assume(abs(p - LEVEL) > 1e-9)
-    assert (p < LEVEL) == (0 not in interval)
-
-
-def test_differences_without_variance():
-    assert paired_test([0.0, 0.0, 0.0]) == 1
-    assert paired_test([0.5, 0.5, 0.5]) == 0
-    assert paired_test([-0.5, 0.5]) == 1
-    assert paired_test([1 / 300, 1 / 300, 1 / 300], grain=1 / 300) > 0.01  # three seeds that gained one text each prove little

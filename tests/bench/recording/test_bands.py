@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.expectations import DEFAULT_PATH, DurationPolicy, SeedFigures, Timing, load_expectations
+from bench.expectations import DEFAULT_PATH, DurationPolicy, Repeat, SeedFigures, Timing, load_expectations
 from bench.recording.bands import (
     CONFIDENCE,
     FLAGGED_RUNS,
@@ -17,8 +17,8 @@ from bench.recording.bands import (
     cost_of,
     counts_within,
     derive_bands,
+    draws_of,
     duration_factors,
-    repeats_factor,
     root_mean_square,
     round_up,
     seed_values,
@@ -26,6 +26,8 @@ from bench.recording.bands import (
     seeds_interval,
     seeds_p_value,
     split_of,
+    spread_factor,
+    spread_of,
     trace_reach,
 )
 from bench.recording.baselines import seed_figures, with_duration_bands
@@ -67,30 +69,60 @@ def test_the_reach_is_howes_factor_times_the_root_mean_square(baseline):
     n_figures = sum(map(len, baseline.traces.values())) + len(SPLITS)
     z, smallest_chi_square = stats.norm.isf(FLAGGED_RUNS / (len(ROWS) * n_figures) / 2), stats.chi2.ppf(1 - CONFIDENCE, len(MOVES))
     factor = z * math.sqrt(len(MOVES) / smallest_chi_square)
-    assert repeats_factor(baseline.traces, baseline.margins, len(MOVES)) == pytest.approx(factor)
+    assert spread_factor(baseline.traces, baseline.margins, len(MOVES)) == pytest.approx(factor)
     expected = factor * math.sqrt(sum(move**2 for move in MOVES) / len(MOVES))
     assert baseline.bands.traces["validation_loss"] == pytest.approx((expected, expected), rel=0.01)
     assert expected <= baseline.bands.traces["validation_loss"][-1]
     assert baseline.bands.margins == pytest.approx(dict.fromkeys(SPLITS, expected))
 
 
+def repeats(*deviations):
+    """One draw for each sequence of deviations of a trace named loss."""
+    return tuple(Repeat("", 1e-6, draw, {"loss": one}, {}) for draw, one in enumerate(deviations, start=1))
+
+
 def test_a_figure_that_never_moved_may_move_by_single_precision():
-    assert trace_reach((3.0, 0.1), [(0.0, 0.0), (0.0, 0.0)], 9.0, 0.0) == (round_up(3 * SINGLE_PRECISION), round_up(0.1 * SINGLE_PRECISION))
+    assert trace_reach("loss", (3.0, 0.1), repeats((0.0, 0.0), (0.0, 0.0)), 9.0, 0.0) == (round_up(3 * SINGLE_PRECISION), round_up(0.1 * SINGLE_PRECISION))
 
 
 def test_whole_numbers_that_never_moved_may_not_move():
-    assert trace_reach((1538.0,), [(0.0,), (0.0,)], 9.0, 0.0) == (0.0,)
-    assert trace_reach((1538.0,), [(2.0,), (0.0,)], 9.0, 0.0) == (round_up(9 * math.sqrt(2)),)
+    assert trace_reach("loss", (1538.0,), repeats((0.0,), (0.0,)), 9.0, 0.0) == (0.0,)
+    assert trace_reach("loss", (1538.0,), repeats((2.0,), (0.0,)), 9.0, 0.0) == (round_up(9 * math.sqrt(2)),)
 
 
 @pytest.mark.parametrize("share", [0.9, 1.0, 0.0], ids=["some right", "all right", "none right"])
 def test_a_share_of_a_few_texts_may_always_move_by_one_text(share):
-    assert trace_reach((share, share), [(0.0, 0.0)], 9.0, 1 / 40) == (0.025, 0.025)
+    assert trace_reach("loss", (share, share), repeats((0.0, 0.0)), 9.0, 1 / 40) == (0.025, 0.025)
+
+
+def test_deviations_grow_with_the_perturbation_and_are_scaled_up_to_the_largest():
+    two = (Repeat("small", 1e-7, 1, {}, {}), Repeat("large", 1e-6, 2, {}, {}))
+    assert spread_of(two, (0.1, -1.0)) == pytest.approx(1.0)
+    assert spread_of(two, (0.1, -1.0), scaled=False) == pytest.approx(math.sqrt((0.01 + 1) / 2))
+
+
+def test_repeats_of_one_draw_count_as_one():
+    """The same perturbation with one and two threads moves figures by all but the same."""
+    drawn = [Repeat("", 1e-6, draw, {}, {}) for draw in (1, 1, 2)]
+    assert spread_of(drawn, (1.0, 1.0, 2.0)) == pytest.approx(math.sqrt((1 + 4) / 2))
+    assert {draw: len(places) for draw, places in draws_of(drawn).items()} == {1: 2, 2: 1}
+
+
+def test_no_band_is_narrower_than_what_other_kernels_did():
+    both = (Repeat("perturbed", 1e-6, 1, {}, {}), Repeat("other kernels", 0.0, 0, {}, {}))
+    assert spread_of(both, (0.5, -3.0)) == 3.0
+    assert list(draws_of(both)) == [1]
+
+
+def test_without_a_perturbation_there_is_no_band(baseline):
+    unperturbed = [replace(repeat, perturbation=0.0) for repeat in baseline.repeats]
+    bands = derive_bands(baseline.traces, dict.fromkeys(baseline.traces, 0.0), baseline.margins, baseline.own, [baseline.own], unperturbed)
+    assert (bands.traces, bands.margins, bands.counts) == ({}, {}, {})
 
 
 def test_one_repeat_is_enough_for_a_band_and_none_gives_none(baseline):
     grains = dict.fromkeys(baseline.traces, 0.0)
-    one, none = (derive_bands(baseline.traces, grains, baseline.margins, baseline.own, [baseline.own], repeats) for repeats in (baseline.repeats[:1], ()))
+    one, none = (derive_bands(baseline.traces, grains, baseline.margins, baseline.own, [baseline.own], some) for some in (baseline.repeats[:1], ()))
     assert all(reach >= abs(MOVES[0]) for reach in one.traces["train_loss"])
     assert (none.traces, none.margins, none.counts) == ({}, {}, {})
     assert none.seeds == one.seeds == {}
