@@ -307,6 +307,12 @@ def test_folders_are_compared(results_folder, one_row):
     assert set(verdicts(compare_folders(folder, folder)).values()) == {Verdict.SAME}
 
 
+def test_losses_that_moved_by_rounding_alone_are_indistinguishable(seeded):
+    base = [0.5, 0.6, 0.7, 0.55]
+    found = by_metric(compare([seeded([285] * 4, base)], [seeded([285] * 4, [loss * (1 + 1e-7) for loss in base])]))["train_loss"]
+    assert (found.verdict, found.base < found.head) == (Verdict.INDISTINGUISHABLE, True)
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ResultsError, match=r"holds no run\.json"):
         compare_folders(tmp_path, tmp_path)

@@ -1,16 +1,15 @@
 from math import exp, log
 
 import pytest
-from hypothesis import strategies as st
 from scipy.stats import fisher_exact, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from bench.comparison.contrasts import accuracy_contrast, counts_contrast, duration_contrast, flips_of, loss_contrast
-from bench.statistics import Interval, mcnemar, paired_interval
+from bench.comparison.contrasts import ROUNDING, accuracy_contrast, counts_contrast, duration_contrast, flips_of, loss_contrast
+from bench.statistics import Interval, mcnemar, paired_interval, paired_test
 from gptcore.answers import Answers, Count, pack
+from gptcore.dataset import SPLITS
 
 LEVEL = 0.05
-sizes = st.floats(-3, 3).map(lambda value: round(value, 3))
 
 
 def answers(right, asked=None):
@@ -32,7 +31,8 @@ def test_flips_count_texts_that_both_sides_were_asked_for():
 def test_no_text_in_common_makes_no_flips_and_no_contrast(figures):
     half, other_half = answers([1, 0, 0, 0], asked=[1, 1, 0, 0]), answers([0, 0, 1, 0], asked=[0, 0, 1, 1])
     assert flips_of(half, other_half) is None
-    base, head = (figures(answers={"train": half_of, "validation": half, "test": half}) for half_of in (half, other_half))
+    margins = dict.fromkeys(SPLITS, (1.0, -1.0, 1.0, -1.0))
+    base, head = (figures(answers={"train": half_of, "validation": half, "test": half}, margins=margins) for half_of in (half, other_half))
     assert accuracy_contrast([(base, head)], "train") is None
     assert accuracy_contrast([(base, base), (base, head)], "train") is None
     assert accuracy_contrast([(base, head)], "test").is_same
@@ -72,7 +72,7 @@ def test_many_seeds_go_by_the_paired_t_test(figures):
     assert contrast.p == pytest.approx(2 * paired_test(differences, grain=1 / 300))
     assert contrast.difference == pytest.approx(-0.005)
     assert contrast.interval == paired_interval(differences, grain=1 / 300)
-    assert "6 seeds" in contrast.reason
+    assert contrast.reason == "6 seeds, paired t-test (which the interval is of) or McNemar's exact test in every seed, twice the smaller p"
 
 
 def test_few_seeds_that_all_collapse_are_found_by_their_answers(figures):
@@ -125,6 +125,23 @@ def test_losses_of_several_seeds_go_by_the_paired_t_test(figures):
     assert contrast.p == pytest.approx(ttest_rel(head, base).pvalue)
     reference = ttest_rel(head, base).confidence_interval()
     assert (contrast.interval.low, contrast.interval.high) == pytest.approx((reference.low, reference.high))
+
+
+def test_losses_that_moved_by_rounding_alone_prove_nothing(figures):
+    """Every seed by the same little: without a grain that would be certain."""
+    base = [0.5, 0.6, 0.7, 0.55]
+    moved = losses(figures, *[(loss, loss * (1 + 1e-7)) for loss in base])
+    contrast = loss_contrast(moved, "train_loss")
+    assert not contrast.is_same
+    assert contrast.p > 0.5
+    assert 0 in contrast.interval
+    assert paired_test([head.history[-1].train_loss - pair.history[-1].train_loss for pair, head in moved]) < 1e-3
+
+
+def test_a_move_well_beyond_rounding_is_proven(figures):
+    contrast = loss_contrast(losses(figures, *[(loss, loss * (1 + 20 * ROUNDING)) for loss in (0.5, 0.6, 0.7, 0.55)]), "train_loss")
+    assert contrast.p < LEVEL
+    assert 0 not in contrast.interval
 
 
 def test_equal_losses_are_the_same(figures):

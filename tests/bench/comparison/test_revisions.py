@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench.comparison.compare import Verdict
-from bench.comparison.revisions import RevisionError, checkout, compare_revisions, is_results_folder, make_folder, resolve, run_revision
-from bench.results import ResultsError
+from bench.comparison.revisions import RevisionError, checkout, compare_revisions, is_results_folder, resolve, run_revision
+from bench.results import ResultsError, make_folder
 
 
 @pytest.fixture(autouse=True)

@@ -151,8 +151,8 @@ def test_a_repeat_tells_how_far_every_figure_moved(row_result, figures):
         fingerprint=Fingerprint(1538, (0.25, -0.75), 12.5),
         epoch_accuracies=(EpochAccuracy(1, 0.925, 0.9),),
     )
-    repeat = repeat_of("threads: 2", row_result(), row_result(figures=moved))
-    assert repeat.condition == "threads: 2"
+    repeat = repeat_of("weights moved", 1e-7, 5, row_result(), row_result(figures=moved))
+    assert (repeat.condition, repeat.perturbation, repeat.draw) == ("weights moved", 1e-7, 5)
     assert repeat.deviations == {
         "trained_parameters": (0.0,),
         "first_logits": (0.0, -0.25),
@@ -168,11 +168,11 @@ def test_a_repeat_tells_how_far_every_figure_moved(row_result, figures):
 def test_of_the_margins_the_one_that_moved_furthest_counts(row_result, figures):
     before, margins = row_result(), figures().margins
     moved = margins | {"test": (margins["test"][0] + 0.5, margins["test"][1] - 0.75, *margins["test"][2:])}
-    assert repeat_of("", before, row_result(figures=figures(margins=moved))).margins == {"train": 0.0, "validation": 0.0, "test": 0.75}
+    assert repeat_of("", 0.0, 0, before, row_result(figures=figures(margins=moved))).margins == {"train": 0.0, "validation": 0.0, "test": 0.75}
 
 
 def test_an_unmoved_row_has_no_deviation(row_result):
-    repeat = repeat_of("", row_result(), row_result())
+    repeat = repeat_of("", 0.0, 0, row_result(), row_result())
     assert not any(any(deviations) for deviations in repeat.deviations.values())
     assert repeat.margins == dict.fromkeys(SPLITS, 0.0)
 
@@ -180,13 +180,13 @@ def test_an_unmoved_row_has_no_deviation(row_result):
 def test_a_repeat_that_failed_records_nothing(row_result):
     for failed in (row_result(figures=None, error="the loss is nan"), row_result(error="seed 9 broke")):
         with pytest.raises(ExpectationError, match=r"row 1 failed under threads: 2 \((the loss is nan|seed 9 broke)\)"):
-            repeat_of("threads: 2", row_result(), failed)
+            repeat_of("threads: 2", 0.0, 0, row_result(), failed)
 
 
 def test_a_repeat_with_other_figures_records_nothing(row_result, figures):
     longer = figures(history=(Evaluation(1, 0, 0.9, 0.9, 2.0),) * 3)
     with pytest.raises(ExpectationError, match="row 1 made other figures under threads: 2"):
-        repeat_of("threads: 2", row_result(), row_result(figures=longer))
+        repeat_of("threads: 2", 0.0, 0, row_result(), row_result(figures=longer))
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0.0, 0.0), (1.23456e-7, 1.23e-7), (-9.999, -10.0), (math.inf, math.inf)])

@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bench.expectations import ExpectationError, load_expectations
 from bench.recording.baselines import repeat_of
 from bench.recording.record import record
 from bench.recording.repeats import ON_CPU, ON_GPU
-from bench.results import ResultsError, read_results
+from bench.results import Invariant, ResultsError, read_results, write_invariants
 from bench.run import checked, run_rows, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
@@ -63,7 +64,9 @@ def moving(monkeypatch, nudged):
         asked.append((flags, conditions, folder))
         said("repeated under nothing")
         return {
-            number: tuple(repeat_of(f"moved by {by}", result, replace(result, figures=nudged(result.figures, by))) for by in (1e-4, -2e-4))
+            number: tuple(
+                repeat_of(f"moved by {by}", 1e-6, draw, result, replace(result, figures=nudged(result.figures, by))) for draw, by in enumerate((1e-4, -2e-4))
+            )
             for number, result in recorded.rows.items()
         }
 
@@ -101,6 +104,7 @@ def test_repeats_are_stored_with_the_bands_that_follow_from_them(recording, movi
     baselines = recording(toy_request("1-2"), repeats=True)
     for baseline in baselines.values():
         assert [repeat.condition for repeat in baseline.repeats] == ["moved by 0.0001", "moved by -0.0002"]
+        assert [(repeat.perturbation, repeat.draw) for repeat in baseline.repeats] == [(1e-6, 0), (1e-6, 1)]
         assert set(baseline.bands.traces) == set(baseline.traces)
         assert all(reach >= 2e-4 for reach in baseline.bands.traces["train_loss"])
         assert set(baseline.bands.counts) == set(baseline.bands.margins) == {"train", "validation", "test"}
@@ -168,9 +172,10 @@ def test_an_unusual_way_of_computing_is_refused(refused, toy_request, execution)
     refused(toy_request(execution=execution), "record without them")
 
 
-@pytest.mark.parametrize("settings", [{"seed": 7}, {"perturbation": 1e-6}], ids=str)
-def test_own_inputs_are_refused(refused, toy_request, settings):
-    refused(toy_request(**settings), "cannot become a baseline")
+@pytest.mark.parametrize(("settings", "chosen"), [({"seed": 7}, "settings"), ({"perturbation": 1e-6}, "weights")], ids=str)
+def test_own_inputs_are_refused(refused, toy_request, settings, chosen, tmp_path):
+    refused(toy_request(**settings), f"own {chosen} cannot become a baseline: record without --seed, --perturb and folders of your own")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_time_alone_is_refused(refused, toy_request):
@@ -183,11 +188,61 @@ def test_a_file_that_may_not_be_written_is_refused_before_anything_runs(refused,
     assert not (tmp_path / "runs").exists()
 
 
-def test_figures_that_differ_between_two_runs_are_refused(refused, moving, toy_request, toy_tier):
-    seeds = iter((123, 7, 8, 9))
-    unsteady = replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
+@pytest.fixture
+def checking(monkeypatch):
+    """Puts outcomes, by the name of the run's folder, in the place of what is checked of a run; returns the folders that were checked."""
+    checked_folders = []
+
+    def pretend(**outcomes):
+        def check(request, folder):
+            checked_folders.append(folder)
+            write_invariants(folder, outcomes.get(folder.name, ()))
+
+        monkeypatch.setattr(bench.recording.record, "check_invariants", check)
+        return checked_folders
+
+    return pretend
+
+
+@pytest.fixture
+def unsteady(toy_tier):
+    """A tier whose settings are others every time somebody asks."""
+    seeds = itertools.count(123)
+    return replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
+
+
+def test_figures_that_differ_between_two_runs_are_refused(refused, moving, toy_request, unsteady, checking):
+    checking()
     refused(replace(toy_request(), tier=unsteady), "row 1 gave other figures the second time", repeats=True)
     assert moving == [], "what does not repeat itself is not repeated sixteen times"
+
+
+# Invariants
+
+
+def test_what_is_recorded_was_checked(recording, toy_request, tmp_path):
+    recording(toy_request())
+    for name in ("first", "second"):
+        invariants = read_results(tmp_path / "runs" / name).invariants
+        assert invariants
+        assert all(invariant.holds for invariant in invariants)
+
+
+def test_a_row_that_does_not_repeat_itself_in_one_run_is_refused(refused, toy_request, unsteady, tmp_path):
+    refused(replace(toy_request(), tier=unsteady), "row 1, run again, is bit-identical: that does not hold .*so nothing is recorded")
+    assert not (tmp_path / "runs" / "second").exists()
+
+
+@pytest.mark.parametrize("run", ["first", "second"])
+def test_a_broken_invariant_of_either_run_is_refused(refused, moving, toy_request, checking, tmp_path, run):
+    held, broken = Invariant("day follows night", (1,), True, ""), Invariant("one is one", (1,), False, "one is two")
+    folders = checking(**{run: (held, broken)})
+    refused(toy_request(), r"one is one: that does not hold \(one is two\), so nothing is recorded; mend it first", repeats=True)
+    assert folders[-1] == tmp_path / "runs" / run
+    assert moving == []
+
+
+# What fails
 
 
 def test_a_repeat_that_breaks_off_is_refused(refused, toy_request, monkeypatch):

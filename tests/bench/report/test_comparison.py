@@ -8,7 +8,8 @@ from rich.console import Console
 from bench.comparison.bisect import Bisection
 from bench.comparison.compare import Comparison, Verdict, compare
 from bench.comparison.revisions import Revision
-from bench.report.comparison import bisection_lines, cells_of, closing_line, comparison_json, print_comparison, render_comparison
+from bench.report.comparison import bisection_lines, cells_of, closing_line, comparison_json, print_comparison, render_comparison, show_bisection
+from bench.report.text import FORMATS
 from bench.results import Results
 from bench.statistics import Interval
 
@@ -117,7 +118,7 @@ def test_markup_in_names_stays_text(comparisons, printed):
     odd = [replace(comparison, name="[red]<b>", explanation="[/]") for comparison in comparisons]
     assert "[red]<b>" in printed(odd)
     assert "[/]" in printed(odd)
-    assert "[red]&lt;b>" in render_comparison(odd, base="main", head="mine")
+    assert r"\[red\]&lt;b>" in render_comparison(odd, base="main", head="mine")
 
 
 def test_json_has_every_field_of_every_comparison(comparisons):
@@ -146,3 +147,78 @@ def test_a_bisection_names_the_commit():
         "  bbbbbbbbbb Commit b",
         "  cccccccccc Commit c",
     ]
+
+
+# A bisection in every form
+
+
+@pytest.fixture
+def bisection(rows):
+    """Of b and c, the second fell; its subject would turn a terminal red and ring, and link and mention on a page."""
+    good, between, suspect = (Revision(letter * 40, letter * 40, f"Commit {letter}") for letter in "abc")
+    suspect = replace(suspect, subject="\x1b[31mFall\x07 [bold] [a](http://b) @who `code`")
+    found = compare([rows({})], [rows({"right": (1005, 148, 240)})])
+    return Bisection(good, suspect, 1, (suspect,), tuple(found), ((between, "good"),))
+
+
+@pytest.fixture
+def shown():
+    """What show_bisection prints on a terminal that takes colours."""
+
+    def show(bisection, form):
+        console = Console(file=io.StringIO(), width=160, highlight=False, no_color=True)
+        show_bisection(console, bisection, form)
+        return console.file.getvalue()
+
+    return show
+
+
+@pytest.fixture
+def undecided(bisection):
+    return replace(bisection, suspects=(bisection.looked[0][0], *bisection.suspects), comparisons=(), looked=((bisection.looked[0][0], "skip"),))
+
+
+def test_a_decided_bisection_is_a_line_and_the_comparison(bisection, shown, printed):
+    first, *comparison = shown(bisection, "text").splitlines()
+    assert first == f"row 1: the first bad commit is {'c' * 40} \\x1b[31mFall\\x07 [bold] [a](http://b) @who `code` (looked at 1 between)"
+    assert comparison[0].startswith(f"{bisection.good} -> {bisection.suspects[0]}: 1 row: 1 worse")
+    assert comparison[1:] == printed(bisection.comparisons).splitlines()[1:]
+
+
+def test_an_undecided_bisection_lists_all_suspects_and_compares_nothing(undecided, shown):
+    assert shown(undecided, "text").splitlines() == [
+        "row 1: the first bad commit is one of these 2, between which the row cannot run:",
+        "  bbbbbbbbbb Commit b",
+        "  cccccccccc \\x1b[31mFall\\x07 [bold] [a](http://b) @who `code`",
+    ]
+    assert shown(undecided, "markdown").splitlines() == [
+        "- row 1: the first bad commit is one of these 2, between which the row cannot run:",
+        "- bbbbbbbbbb Commit b",
+        r"- cccccccccc \\x1b\[31mFall\\x07 \[bold\] \[a\](http://b) &#64;who \`code\`",
+    ]
+
+
+def test_a_bisection_as_markdown_is_a_list_and_the_comparison(bisection, shown):
+    text = shown(bisection, "markdown")
+    first, rest = text.split("\n\n", 1)
+    assert first.startswith(f"- row 1: the first bad commit is {'c' * 40} ")
+    assert rest.rstrip("\n") == render_comparison(bisection.comparisons, base=str(bisection.good), head=str(bisection.suspects[0])).rstrip("\n")
+    for active in ("[a](", "@who", " `code`"):
+        assert active not in text
+
+
+def test_a_bisection_as_json_is_one_document_with_every_field(bisection, undecided, shown):
+    content = json.loads(shown(bisection, "json"))
+    assert content["schema_version"] == 1
+    assert (content["row"], content["good"]["commit"], content["bad"]["commit"]) == (1, "a" * 40, "c" * 40)
+    assert [suspect["subject"] for suspect in content["suspects"]] == [bisection.suspects[0].subject]
+    assert [(revision["commit"], word) for revision, word in content["looked"]] == [("b" * 40, "good")]
+    assert {found["metric"]: found["verdict"] for found in content["comparisons"]}["test_accuracy"] == "worse"
+    open_end = json.loads(shown(undecided, "json"))
+    assert (len(open_end["suspects"]), open_end["comparisons"]) == (2, [])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_form_of_a_bisection_rules_the_terminal(bisection, undecided, shown, form):
+    for one in (bisection, undecided):
+        assert not {"\x1b", "\x07"} & set(shown(one, form))

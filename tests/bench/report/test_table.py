@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 
@@ -31,7 +32,7 @@ def judged(recorded, run_info):
 
     def make(rows, baseline=None, strictness=Strictness.USUAL, texts=(), moves=(), seconds=(16.0, 16.5), **info):
         rows = rows if isinstance(rows, dict) else {1: rows}
-        results = Results(run_info(rows=tuple(rows), **info), {number: row for number, row in rows.items() if row}, texts)
+        results = Results(run_info(rows=tuple(rows), **info), {number: row for number, row in rows.items() if row}, texts, ())
         return results, judge(results, recorded(baseline, moves=moves, seconds=seconds), strictness)
 
     return make
@@ -81,14 +82,29 @@ def test_the_full_tier_says_how_many_times_faster_than_published(judged, row_res
 
 
 @pytest.mark.parametrize(
-    ("power", "cell"),
-    [(Power(0.005, 0.0333), "0.5 / 3.3"), (Power(1 / 300, None), "0.3 / -"), (Power(None, 0.02), "- / 2.0"), (Power(0.0, 0.0), "0.0 / 0.0")],
+    ("power", "cell", "clean"),
+    [
+        (Power(0.005, 0.0333), "0.5 / 3.3", True),
+        (Power(1 / 300, None), "0.3 / -", False),
+        (Power(None, 0.02), "- / 2.0", False),
+        (Power(0.0, 0.0), "0.0 / 0.0", True),
+    ],
 )
-def test_what_a_row_notices_is_told_in_points(judged, row_result, power, cell):
+def test_what_a_row_notices_is_told_in_points(judged, row_result, power, cell, clean):
     results, (verdict,) = judged(row_result())
     verdicts = [replace(verdict, power=power)]
     assert cells_of(verdicts)["notices"] == cell
-    assert [line for line in notes(results, verdicts) if line in (NOTICES, clean_line())] == [NOTICES, clean_line()]
+    assert [line for line in notes(results, verdicts) if line in (NOTICES, clean_line())] == [NOTICES, *([clean_line()] if clean else [])]
+
+
+def test_how_often_a_clean_run_is_flagged_is_told_only_where_that_is_so_of_every_row(judged, row_result):
+    results, (verdict,) = judged(row_result())
+    known = replace(verdict, power=Power(0.005, 0.0333))
+    assert clean_line() in notes(results, [known, known])
+    assert clean_line() not in notes(results, [known, replace(known, power=Power(0.005, None))])
+    published = replace(known, judgements=(*known.judgements, Judgement("test_accuracy", Verdict.PASS, "published")))
+    assert NOTICES in notes(results, [known, published])
+    assert clean_line() not in notes(results, [known, published])
 
 
 def test_where_nothing_would_be_noticed_the_column_is_left_out(judged, row_result):
@@ -271,6 +287,17 @@ def test_invariants_are_counted_and_broken_ones_told(judged, row_result):
     assert invariant_lines(replace(results, invariants=(held, broken))) == ["1 of 2 invariants hold: a holds", "invariant broken: b holds (it does not)"]
 
 
+def test_a_run_whose_invariants_were_never_checked_says_so(judged, row_result):
+    results, verdicts = judged(row_result())
+    broken_off = replace(results, invariants=None)
+    line = "the run broke off before its invariants were checked, so it does not hold as a whole: run it again"
+    assert invariant_lines(broken_off) == [line]
+    assert notes(broken_off, verdicts)[-1] == line
+
+
 def test_the_notes_are_all_lines_together(judged, of_seeds, seeds):
-    results, verdicts = judged(of_seeds(seeds(3)), of_seeds(seeds(10)))
-    assert notes(results, verdicts) == [NOTICES, clean_line(), *seed_lines(results), *leak_lines(results)]
+    results, verdicts = judged(of_seeds(seeds(3)), of_seeds(seeds(10)), moves=(1e-4,))
+    results = replace(results, invariants=(Invariant("a holds", (1,), True, ""),))
+    lines = [seed_lines(results), leak_lines(results), invariant_lines(results)]
+    assert all(lines)
+    assert notes(results, verdicts) == [NOTICES, clean_line(), *chain(*lines)]

@@ -20,9 +20,9 @@ def console():
 def reported(console, recorded, run_info):
     """The lines of row 1 judged against the usual baseline."""
 
-    def report(result, texts=(), strictness=Strictness.USUAL, **info):
-        results = Results(run_info(**info), {1: result} if result else {}, texts)
-        print_report(console, results, judge(results, recorded(moves=(1e-4,), seconds=(16.0, 16.5)), strictness))
+    def report(result, texts=(), strictness=Strictness.USUAL, baseline=None, **info):
+        results = Results(run_info(**info), {1: result} if result else {}, texts, ())
+        print_report(console, results, judge(results, recorded(baseline, moves=(1e-4,), seconds=(16.0, 16.5)), strictness))
         return console.file.getvalue().splitlines()
 
     return report
@@ -62,8 +62,17 @@ def test_a_text_of_several_lines_stays_on_one(reported, row_result, figures):
     assert "  right to wrong, text 1: first line second line" in lines
 
 
-def test_the_notes_stand_under_the_table(reported, row_result):
-    lines = reported(row_result())
+def test_texts_and_names_of_strangers_do_not_rule_the_terminal(console, reported, row_result, figures):
+    print_progress(console, row_result(figures=None, error="\x1b[2Jbroken\x07"), 1, 19)
+    lines = reported(row_result(figures=figures(wrong_test={0, *range(285, 300)})), ("\x1b]0;title\x07win",), Strictness.STRICT, device_name="\x1b[1mCPU")
+    assert "[1/19] row 1 (reference): failed: \\x1b[2Jbroken\\x07" in lines
+    assert "  right to wrong, text 1: \\x1b]0;title\\x07win" in lines
+    assert "smoke tier on \\x1b[1mCPU" in {line.strip() for line in lines}
+    assert not {"\x1b", "\x07"} & set("".join(lines))
+
+
+def test_the_notes_stand_under_the_table(reported, of_seeds, seeds):
+    lines = reported(of_seeds(seeds(1)), baseline=of_seeds(seeds(10)))
     (notices,) = (line for line in lines if line.startswith("notices: "))
     (clean,) = (line for line in lines if line.startswith("a clean run of all rows is flagged"))
     assert lines.index(notices) < lines.index(clean) < lines.index("no validation or test text stands verbatim in train")
