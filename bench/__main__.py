@@ -145,8 +145,10 @@ def bisect(options: argparse.Namespace) -> int:
 
 def sensitivity(options: argparse.Namespace) -> int:
     """`sensitivity`: clean runs and deliberate defects, for real.  Returns 1 where one of the former is flagged, or one of the latter is missed."""
+    if options.judge_again and not options.out:
+        raise UsageError("--judge-again needs the folder of an earlier measurement: name it with --out")
     out = options.out or default_folder("sensitivity")
-    found = measure_sensitivity(load_expectations(options.expected), out, tell, only=options.only)
+    found = measure_sensitivity(load_expectations(options.expected), out, tell, only=options.only, again=options.judge_again)
     report_sensitivity(make_console(), found, out)
     return 0 if found.holds else 1
 

@@ -92,6 +92,9 @@ def miscounted(result: RowResult) -> Iterator[str]:
         for split, count in figures.counts.items():
             if count != figures.answers[split].count() or count.n != asked[split]:
                 yield f"row {result.row}: {split} {count.right} of {count.n} is not what its {asked[split]} answers add up to"
+            answers = zip(figures.answers[split].is_asked(), figures.answers[split].is_right(), figures.margins[split], strict=True)
+            if contradicting := sum(is_asked and abs(margin) > 1e-6 and is_right != (margin > 0) for is_asked, is_right, margin in answers):
+                yield f"row {result.row}: {contradicting} {split} answers contradict their margins"
         for epoch in figures.epoch_accuracies:
             for split, accuracy in (("train", epoch.train_accuracy), ("validation", epoch.validation_accuracy)):
                 n = min(eval_iter * batch_size, asked[split])

@@ -149,6 +149,7 @@ def make_parser() -> argparse.ArgumentParser:
         add_format(command.add_argument)
     comparing.add_argument("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
     measuring = commands.add_parser("sensitivity", help="measure how often clean runs are flagged, and which deliberate defects are caught", allow_abbrev=False)
+    measuring.add_argument("--judge-again", action="store_true", help="run nothing: judge the runs that an earlier measurement left in --out once more")
     measuring.add_argument("--only", metavar="TEXT", help="only defects with this in their name or module")
     add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)

@@ -25,9 +25,9 @@ METHODS = {
         "two threads, other CPU kernels. Deviations grow with the perturbation, so they are scaled up to the largest one; a figure's spread is their root "
         "mean square over draws of e, and at least what it moved by without a perturbation. Its band is the recorded value +- f spreads, at least 2^-22 "
         "of the value, and at least one text for shares of a few texts. f is Howe's two-sided tolerance factor for normal deviations around a known "
-        f"centre, with {CONFIDENCE:.0%} confidence, such that {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} rows have any figure outside. Of the "
-        "margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every text flipped whose recorded margin "
-        "lies within that reach of zero."
+        f"centre, such that, with {CONFIDENCE:.0%} confidence for all figures together (Bonferroni), {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} "
+        "rows have any figure outside. Of the margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every "
+        "text flipped whose recorded margin lies within that reach of zero."
     ),
     "statistical": (
         "Each row runs with other seeds of head and data order. The band is Student's prediction interval for one more seed, on the logarithm for losses, "
@@ -76,9 +76,12 @@ def draws_of(repeats: Sequence[Repeat]) -> dict[int, list[int]]:
 
 
 def spread_factor(traces: Traces, margins: Mapping[SplitName, Sequence[float]], n_draws: int) -> float:
-    """How many times its spread a deviation may be: a normal tolerance factor for all of the row's figures together."""
-    n_figures = sum(map(len, traces.values())) + len(margins)
-    return tolerance_factor(n_draws, 1 - FLAGGED_RUNS / (len(ROWS) * n_figures), CONFIDENCE)
+    """How many times its spread a deviation may be: a normal tolerance factor for all figures of all rows together, in coverage and in confidence.
+
+    With a handful of draws the spread of some figure among many is always underrated, so confidence in each one alone would not do.
+    """
+    n_figures = len(ROWS) * (sum(map(len, traces.values())) + len(margins))
+    return tolerance_factor(n_draws, 1 - FLAGGED_RUNS / n_figures, 1 - (1 - CONFIDENCE) / n_figures)
 
 
 def spread_of(repeats: Sequence[Repeat], deviations: Sequence[float], *, scaled: bool = True) -> float:

@@ -12,6 +12,7 @@ from bench.environment import NUMERICAL_VARIABLES
 from bench.recording.baselines import RowRepeats, repeat_of
 from bench.results import Results, ResultsError, read_results
 from gptcore.device import allowed_cores
+from gptcore.errors import UserError
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -93,6 +94,8 @@ def run_under(condition: Condition, flags: Sequence[str], out: Path, checkout: P
     environment |= {**condition.variables, "PYTHONPATH": str(checkout)}
     command = [sys.executable, "-m", "bench", "run", *flags, *condition.flags, "--out", str(out.resolve())]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode < 0:
+        raise UserError(f"running rows under {condition.name} was killed by signal {-done.returncode}: free some memory, or stop what kills it, and run again")
     # 1 is the exit code of a row that moved, which is looked for, and of a traceback, which leaves rows out.
     results = read_results(out) if done.returncode in (0, 1) and (out / "run.json").is_file() else None
     if results is None or set(results.info.rows) != set(results.rows):

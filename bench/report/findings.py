@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.findings.claims import Claim, Conclusion, JudgedClaim, JudgedFinding
 from bench.findings.differences import Basis
@@ -176,6 +177,6 @@ def _claim_json(judged: JudgedClaim) -> dict[str, Any]:
     }
 
 
-def _styled(text: str) -> str:
+def _styled(text: str) -> Text:
     style = STYLES.get(Conclusion(text)) if text in set(Conclusion) else None
     return cell(text, style)

@@ -76,9 +76,9 @@ def _flagged_cells(flagged: Mapping[Verdict, tuple[int, ...]]) -> list[str]:
 def _caught_cells(outcome: DefectOutcome) -> tuple[str, ...]:
     if outcome.broke_off:
         return "at once", "-", "the run broke off", str(outcome.worst)
-    if not outcome.caught:
+    if not outcome.is_caught:
         return NOT_CAUGHT, "-", "-", str(outcome.worst)
-    told = ", ".join(f"{metric.replace('_', ' ')} {n_rows}" for metric, n_rows in outcome.told.items())
+    told = ", ".join([*(f"{metric.replace('_', ' ')} {n_rows}" for metric, n_rows in outcome.told.items()), *(["an invariant"] if outcome.broken else [])])
     return f"{len(outcome.caught)} of {len(ROWS)}", row_ranges(outcome.caught), told, str(outcome.worst)
 
 

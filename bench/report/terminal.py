@@ -57,7 +57,7 @@ def frozen_part(figures: Result) -> str:
 
 def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
     """The table, what only warned or failed, and the count."""
-    table = Table(title=f"{results.info.tier} tier on {cell(results.info.environment.device_name)}", title_justify="left")
+    table = Table(title=cell(f"{results.info.tier} tier on {results.info.environment.device_name}"), title_justify="left")
     header, rows = table_cells(verdicts)
     for name in header:
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)

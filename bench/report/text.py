@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 Format = Literal["text", "markdown", "json"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "json")
@@ -23,10 +23,9 @@ def say(console: Console, line: str, style: str = "") -> None:
     console.print(printable(line), markup=False, style=style, soft_wrap=True)
 
 
-def cell(text: str, style: str | None = None) -> str:
+def cell(text: str, style: str | None = None) -> Text:
     """Text for a cell of a table on a terminal."""
-    plain = escape(printable(text))
-    return f"[{style}]{plain}[/]" if style else plain
+    return Text(printable(text), style=style or "")
 
 
 def markdown_line(cells: Iterable[str]) -> str:
@@ -35,7 +34,7 @@ def markdown_line(cells: Iterable[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text on one line that Markdown shows as it is, inside a table too: no tag, link, picture, mention or code comes of it."""
+    """Text on one line that Markdown shows as it is, inside a table too: no tag, named link, picture, mention or code comes of it."""
     line = " ".join(printable(text).splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
     return re.sub(r"([|\[\]*`\\])", r"\\\1", line)
 
@@ -60,7 +59,7 @@ def row_ranges(numbers: Iterable[int]) -> str:
 
 def as_json(value: Any) -> str:
     """A value as indented JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def rows_named(numbers: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from bench.expectations import DEFAULT_PATH, Expectations
 from bench.recording.repeats import CHECKOUT, KERNELS, PERTURBATIONS, Condition, run_under
-from bench.results import Results, ResultsError, make_folder
+from bench.results import Results, ResultsError, make_folder, read_results
 from bench.rows import ROWS
 from bench.sensitivity.defects import DEFECTS, Defect
 from bench.statistics import highest_rate
@@ -26,6 +26,7 @@ from gptcore.files import write_text_atomically
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+Runner = Callable[..., Results]  # as run_under
 
 FLAGS = ("--tier", "smoke", "--rows", "all", "--device", "cpu")
 CODE = ("gptcore", "bench")
@@ -77,7 +78,8 @@ class CleanOutcome:
 class DefectOutcome:
     """What became of a run with a defect.
 
-    caught: the rows that do not hold, with their verdicts.  told: the metrics that told first, and in how many of those rows.
+    caught: the rows that do not hold, with their verdicts.  told: the metrics that told first, and in how many of those rows.  broken: the invariants that do
+    not hold.
     broke_off: why there are no rows at all, empty where there are.
     """
 
@@ -85,12 +87,13 @@ class DefectOutcome:
     module: str
     caught: Mapping[int, Verdict]
     told: Mapping[str, int]
+    broken: tuple[str, ...] = ()
     broke_off: str = ""
 
     @property
     def is_caught(self) -> bool:
         """Whether anybody would have noticed."""
-        return bool(self.caught or self.broke_off)
+        return bool(self.caught or self.broken or self.broke_off)
 
     @property
     def worst(self) -> Verdict:
@@ -116,10 +119,11 @@ class Sensitivity:
         return highest_rate(sum(bool(outcome.flagged) for outcome in self.clean), len(self.clean))
 
 
-def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambda line: None, *, only: str | None = None) -> Sensitivity:
+def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambda line: None, *, only: str | None = None, again: bool = False) -> Sensitivity:
     """Every clean run and every defect, all rows of the smoke tier each; `said` hears a line as each ends.
 
     only: defects with this in their names or modules alone, after the clean run that is as recorded.  Every run keeps its folder in `out`, which must be new.
+    again: nothing runs; the runs that a measurement left in `out` are judged once more, by the expectations of today.
     Raises UserError where a clean run breaks off, or a defect does not fit the code.
     """
     defects = [defect for defect in DEFECTS if only is None or only in defect.name or only in defect.module]
@@ -127,7 +131,10 @@ def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambd
         raise UsageError(f"no defect has '{only}' in its name or module: see bench/sensitivity/defects.py")
     for defect in defects:
         defect.changed(module_in(CHECKOUT, defect).read_text(encoding="utf-8"))  # rather now than after half an hour
-    make_folder(out)
+    check_baselines(expectations)
+    run = kept_run if again else run_under
+    if not again:
+        make_folder(out)
     clean_runs = CLEAN_RUNS if only is None else CLEAN_RUNS[:1]
     numbers = count(1)
 
@@ -135,42 +142,58 @@ def measure_sensitivity(expectations: Expectations, out: Path, said: Say = lambd
         said(f"[{next(numbers)}/{len(clean_runs) + len(defects)}] {line}")
 
     # Nothing can be told from rows that there is nothing to hold against.
-    control = try_clean_run(clean_runs[0], expectations, out / "clean-01", told)
+    control = try_clean_run(clean_runs[0], expectations, out / "clean-01", told, run)
     if control.flagged or control.n_judged < len(ROWS):
         raise ResultsError(f"the code as it is does not pass all {len(ROWS)} rows ({control.said}): mend that, or record it, before looking for defects")
     clean = [control]
     for threads, runs in groupby(enumerate(clean_runs[1:], start=2), key=lambda numbered: numbered[1].condition.threads):
-        tasks = [partial(try_clean_run, run, expectations, out / f"clean-{number:02d}", told) for number, run in runs]
+        tasks = [partial(try_clean_run, one, expectations, out / f"clean-{number:02d}", told, run) for number, one in runs]
         clean += side_by_side(tasks, max(1, allowed_cores() // threads))
-    tasks_with_defects = [partial(try_defect, defect, expectations, out / f"defect-{number:03d}", told) for number, defect in enumerate(defects, start=1)]
+    tasks_with_defects = [partial(try_defect, defect, expectations, out / f"defect-{number:03d}", told, run) for number, defect in enumerate(defects, start=1)]
     found = Sensitivity(tuple(clean), tuple(side_by_side(tasks_with_defects, allowed_cores())))
     write_text_atomically(out / "sensitivity.json", json.dumps(asdict(found), indent=2) + "\n")
     return found
 
 
-def try_clean_run(run: CleanRun, expectations: Expectations, out: Path, said: Say) -> CleanOutcome:
+def check_baselines(expectations: Expectations) -> None:
+    """Raise ResultsError unless every row has numerical bands: without them little would be noticed."""
+    baselines = expectations.baselines.get("smoke", {}).get("cpu", {})
+    if not all(row.number in baselines and baselines[row.number].bands.traces for row in ROWS):
+        raise ResultsError("the smoke tier's baselines lack numerical bands, so little would be noticed: record them with repeats first")
+
+
+def try_clean_run(one: CleanRun, expectations: Expectations, out: Path, said: Say, run: Runner) -> CleanOutcome:
     """The rows under the run's condition, judged."""
-    results = run_under(run.condition, [*FLAGS, *(() if run.seed is None else ("--seed", str(run.seed)))], out)
-    verdicts = judge(as_if_unperturbed(results, expectations) if run.condition.perturbation else results, expectations, Strictness.STRICT)
-    outcome = clean_outcome(run, verdicts)
-    said(f"clean, {run.name}: {outcome.said}")
+    results = run(one.condition, [*FLAGS, *(() if one.seed is None else ("--seed", str(one.seed)))], out)
+    verdicts = judge(as_if_unperturbed(results, expectations) if one.condition.perturbation else results, expectations, Strictness.STRICT)
+    outcome = clean_outcome(one, verdicts)
+    said(f"clean, {one.name}: {outcome.said}")
     return outcome
 
 
-def try_defect(defect: Defect, expectations: Expectations, out: Path, said: Say) -> DefectOutcome:
+def try_defect(defect: Defect, expectations: Expectations, out: Path, said: Say, run: Runner) -> DefectOutcome:
     """The rows of a copy of the code with the defect in it, judged by the code without it."""
     with tempfile.TemporaryDirectory(prefix="defect-") as folder:
         copy = Path(folder).resolve()
         copy_code(copy)
         apply(defect, copy)
         try:
-            results = run_under(Condition(), FLAGS, out, checkout=copy)
+            results = run(Condition(), FLAGS, out, copy)
         except ResultsError as error:
             outcome = DefectOutcome(defect.name, defect.module, {}, {}, broke_off=str(error))
         else:
-            outcome = defect_outcome(defect, judge(results, expectations, Strictness.STRICT))
+            broken = tuple(invariant.name for invariant in results.invariants or () if not invariant.holds)
+            outcome = replace(defect_outcome(defect, judge(results, expectations, Strictness.STRICT)), broken=broken)
     said(f"defect, {defect.name}: {'broke off' if outcome.broke_off else f'caught by {len(outcome.caught)} of {len(ROWS)} rows'}")
     return outcome
+
+
+def kept_run(condition: Condition, flags: Sequence[str], out: Path, checkout: Path = CHECKOUT) -> Results:  # noqa: ARG001 - called as run_under is
+    """The results that an earlier measurement left in a folder.  Raises ResultsError where they are not whole."""
+    results = read_results(out)
+    if set(results.info.rows) != set(results.rows):
+        raise ResultsError(f"{out} lacks rows: measure that again in a new folder")
+    return results
 
 
 def copy_code(to: Path) -> None:
@@ -218,7 +241,8 @@ def defect_outcome(defect: Defect, verdicts: Sequence[RowVerdict]) -> DefectOutc
 
 def first_to_tell(verdict: RowVerdict) -> str:
     """The first metric, in the order of judging, that is no pass."""
-    return next(judgement.metric for judgement in verdict.judgements if judgement.verdict is not Verdict.PASS and not judgement.advisory)
+    first = next(judgement for judgement in verdict.judgements if judgement.verdict is not Verdict.PASS and not judgement.advisory)
+    return str(first.verdict) if first.metric == "row" else first.metric
 
 
 def side_by_side(tasks: Sequence[Callable[[], T]], at_once: int) -> list[T]:

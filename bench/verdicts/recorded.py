@@ -21,7 +21,7 @@ from gptcore.result import Result
 def judge_against_baseline(result: RowResult, figures: Result, baseline: Baseline, info: RunInfo, policy: TierPolicy) -> Iterator[Judgement]:
     """Every figure against our own recording, if both depend on the same things; of another seed those that seeds were recorded of."""
     changed = [name for name in sorted(result.digests | baseline.digests) if result.digests.get(name) != baseline.digests.get(name)]
-    if changed and not (changed == ["settings"] and is_another_seed(result, baseline)):
+    if changed and not (changed == ["settings"] and "settings" in info.chosen and is_another_seed(result, baseline)):
         explanation = f"row {result.row}'s {' and '.join(changed)} changed since this was recorded at {baseline.provenance.git_commit[:10] or 'no commit'}"
         yield Judgement("row", Verdict.NOT_COMPARABLE, "baseline", explanation=explanation, changed=tuple(changed))
         return

@@ -90,6 +90,13 @@ def test_counts_that_are_not_the_answers_are_told(row_result, figures):
     assert len(list(miscounted(row_result(settings=settings, figures=usual, others={124: other})))) == 1
 
 
+def test_answers_that_contradict_their_margins_are_told(row_result, figures):
+    usual = figures(epoch_accuracies=(EpochAccuracy(1, 0.9, 0.9),))
+    turned = usual.margins["test"][1:] + usual.margins["test"][:1]  # the same margins, in another order than the answers
+    result = row_result(settings={"batch_size": 8, "eval_iter": 5}, figures=replace(usual, margins=dict(usual.margins) | {"test": turned}))
+    assert list(miscounted(result)) == ["row 1: 2 test answers contradict their margins"]
+
+
 def test_a_training_loader_that_drops_nothing_is_told(row_result, figures):
     (sentence,) = miscounted(row_result(settings={"batch_size": 8, "eval_iter": 5}, figures=figures(n=(1045, 149, 300))))
     assert "train 1005 of 1045 is not what its 1040 answers" in sentence

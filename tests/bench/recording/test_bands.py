@@ -66,8 +66,8 @@ def test_every_deviation_that_was_seen_is_inside_its_band(baseline):
 
 
 def test_the_reach_is_howes_factor_times_the_root_mean_square(baseline):
-    n_figures = sum(map(len, baseline.traces.values())) + len(SPLITS)
-    z, smallest_chi_square = stats.norm.isf(FLAGGED_RUNS / (len(ROWS) * n_figures) / 2), stats.chi2.ppf(1 - CONFIDENCE, len(MOVES))
+    n_figures = len(ROWS) * (sum(map(len, baseline.traces.values())) + len(SPLITS))
+    z, smallest_chi_square = stats.norm.isf(FLAGGED_RUNS / n_figures / 2), stats.chi2.ppf((1 - CONFIDENCE) / n_figures, len(MOVES))
     factor = z * math.sqrt(len(MOVES) / smallest_chi_square)
     assert spread_factor(baseline.traces, baseline.margins, len(MOVES)) == pytest.approx(factor)
     expected = factor * math.sqrt(sum(move**2 for move in MOVES) / len(MOVES))

@@ -13,6 +13,7 @@ from bench.options import add_request
 from bench.recording.baselines import repeat_of
 from bench.recording.repeats import CHECKOUT, KERNELS, ON_CPU, ON_GPU, Condition, conditions_for, measure_repeats, run_under
 from bench.results import Results, ResultsError
+from gptcore.errors import UserError
 
 # A checkout whose `python -m bench` writes what stands beside it, and then notes how it was called.
 CHILD = """
@@ -119,14 +120,19 @@ def test_a_row_that_moved_is_a_result_like_any_other(checkout, tmp_path):
         ("print('error: no weights', file=sys.stderr); sys.exit(2)", "error: no weights"),
         ("sys.exit(3)", "no message"),
         ("print('many', 'lines', sep=chr(10), file=sys.stderr); sys.exit(130)", "lines"),
-        ("os.kill(os.getpid(), 9)", "no message"),
     ],
-    ids=["told", "silent", "many lines", "killed"],
+    ids=["told", "silent", "many lines"],
 )
 def test_a_run_that_breaks_off_is_told_in_one_sentence(checkout, tmp_path, code, reason):
     with pytest.raises(ResultsError) as broken:
         run_under(Condition(threads=2), [], tmp_path / "out", checkout(code))
     assert str(broken.value) == f"running rows under threads: 2 failed ({reason}): mend that first"
+
+
+def test_a_run_that_was_killed_is_no_result_of_its_code(checkout, tmp_path):
+    with pytest.raises(UserError, match="killed by signal 9") as broken:
+        run_under(Condition(threads=2), [], tmp_path / "out", checkout("os.kill(os.getpid(), 9)"))
+    assert not isinstance(broken.value, ResultsError)
 
 
 @pytest.mark.parametrize("when", ["at once", "after its first row"])

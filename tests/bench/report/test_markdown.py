@@ -12,7 +12,7 @@ def rendered(recorded, run_info):
 
     def render(result, texts=(), strictness=Strictness.USUAL):
         results = Results(run_info(), {1: result}, texts)
-        return render_markdown(results, judge(results, recorded(moves=(1e-4,), seconds=(16.0, 16.5)), strictness))
+        return render_markdown(results, judge(results, recorded(moves=(1e-7,), seconds=(16.0, 16.5)), strictness))
 
     return render
 

@@ -135,7 +135,7 @@ def test_passing_rows_need_no_words(judged, row_result):
 
 
 def test_a_moved_metric_is_told_with_from_to_band_and_command(judged, row_result, figures):
-    results, verdicts = judged(row_result(figures=figures(train_loss=0.55)), moves=(1e-4,))
+    results, verdicts = judged(row_result(figures=figures(train_loss=0.55)), moves=(1e-7,))
     [told] = explanations(results, verdicts)
     assert told.headline == "row 1 (reference): drifted"
     (reach,) = {judgement.high - 0.5 for judgement in verdicts[0].judgements if judgement.metric == "train_loss"}
@@ -199,7 +199,7 @@ def test_a_judgement_is_one_sentence(judgement, sentence):
 
 def test_a_failing_row_lists_the_texts_that_went_from_right_to_wrong(judged, row_result, figures):
     found = figures(wrong_test={2, 8, *range(287, 300)})
-    results, verdicts = judged(row_result(figures=found), strictness=Strictness.STRICT, texts=TEXTS, moves=(1e-4,))
+    results, verdicts = judged(row_result(figures=found), strictness=Strictness.STRICT, texts=TEXTS, moves=(1e-7,))
     [told] = explanations(results, verdicts)
     assert told.texts == (("right to wrong, text 3", "message 2"), ("right to wrong, text 9", "message 8"))
     assert "2 test texts went from right to wrong, 2 from wrong to right (McNemar's exact p = 1)" in told.sentences
@@ -213,7 +213,7 @@ def test_a_row_that_only_warns_lists_no_texts(judged, row_result, figures):
 
 
 def test_a_failing_row_without_flips_lists_none(judged, row_result, figures):
-    results, verdicts = judged(row_result(figures=figures(train_loss=0.6)), moves=(1e-4,), texts=TEXTS)
+    results, verdicts = judged(row_result(figures=figures(train_loss=0.6)), moves=(1e-7,), texts=TEXTS)
     [told] = explanations(results, verdicts)
     assert told.texts == ()
     assert not any("right to wrong" in sentence for sentence in told.sentences)
@@ -296,7 +296,7 @@ def test_a_run_whose_invariants_were_never_checked_says_so(judged, row_result):
 
 
 def test_the_notes_are_all_lines_together(judged, of_seeds, seeds):
-    results, verdicts = judged(of_seeds(seeds(3)), of_seeds(seeds(10)), moves=(1e-4,))
+    results, verdicts = judged(of_seeds(seeds(3)), of_seeds(seeds(10)), moves=(1e-7,))
     results = replace(results, invariants=(Invariant("a holds", (1,), True, ""),))
     lines = [seed_lines(results), leak_lines(results), invariant_lines(results)]
     assert all(lines)

@@ -22,7 +22,7 @@ def reported(console, recorded, run_info):
 
     def report(result, texts=(), strictness=Strictness.USUAL, baseline=None, **info):
         results = Results(run_info(**info), {1: result} if result else {}, texts, ())
-        print_report(console, results, judge(results, recorded(baseline, moves=(1e-4,), seconds=(16.0, 16.5)), strictness))
+        print_report(console, results, judge(results, recorded(baseline, moves=(1e-7,), seconds=(16.0, 16.5)), strictness))
         return console.file.getvalue().splitlines()
 
     return report

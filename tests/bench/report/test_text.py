@@ -167,8 +167,8 @@ def test_the_command_line_takes_ranges(numbers):
 # JSON
 
 
-def test_json_is_indented_and_keeps_letters_but_not_what_is_no_number():
-    assert as_json({"a": ["\u00e4\x1b"]}) == '{\n  "a": [\n    "\u00e4\\u001b"\n  ]\n}'
+def test_json_is_indented_plain_ascii_without_what_is_no_number():
+    assert as_json({"a": ["\u00e4\x9b"]}) == '{\n  "a": [\n    "\\u00e4\\u009b"\n  ]\n}'
     assert json.loads(as_json(NASTY)) == NASTY
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json(float("nan"))

@@ -9,7 +9,7 @@ import bench.sensitivity.measure
 from bench.recording.repeats import ON_CPU, Condition
 from bench.report.sensitivity import clean_line, defects_line, render_sensitivity, report_sensitivity
 from bench.report.text import row_ranges
-from bench.results import Results, ResultsError
+from bench.results import Invariant, Results, ResultsError
 from bench.rows import ROWS, select_rows
 from bench.sensitivity.defects import DEFECTS, Defect, DefectError
 from bench.sensitivity.measure import (
@@ -23,6 +23,7 @@ from bench.sensitivity.measure import (
     clean_outcome,
     copy_code,
     defect_outcome,
+    kept_run,
     measure_sensitivity,
     side_by_side,
 )
@@ -104,6 +105,7 @@ def runs(monkeypatch, toy_run):
 
     monkeypatch.setattr(bench.sensitivity.measure, "run_under", run_under)
     monkeypatch.setattr(bench.sensitivity.measure, "ROWS", select_rows("1-2"))
+    monkeypatch.setattr(bench.sensitivity.measure, "check_baselines", lambda expectations: None)  # toys are recorded without repeats
     return asked
 
 
@@ -340,3 +342,32 @@ def test_the_terminal_says_the_same_and_the_file_is_written(found, tmp_path):
 
 def test_without_other_seeds_nothing_is_said_of_them(found):
     assert "other seeds" not in clean_line(Sensitivity(found.clean[:1], found.defects))
+
+
+def test_baselines_without_numerical_bands_are_refused_before_anything_runs(toy_run, expectations, tmp_path):
+    for recorded in (toy_run.expectations, expectations):
+        with pytest.raises(ResultsError, match="lack numerical bands"):
+            measure_sensitivity(recorded, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_measurement_is_judged_again_without_running_anything(runs, toy_run, tmp_path, results_folder, monkeypatch):
+    first = measure_sensitivity(toy_run.expectations, tmp_path / "out", only=MASK.name)
+    n_calls = len(runs.calls)
+    monkeypatch.setattr(bench.sensitivity.measure, "read_results", lambda folder: toy_run.results)
+    assert measure_sensitivity(toy_run.expectations, tmp_path / "out", only=MASK.name, again=True) == first
+    assert len(runs.calls) == n_calls
+
+
+def test_a_kept_run_that_lacks_rows_cannot_be_judged_again(toy_run, tmp_path, monkeypatch):
+    torn = replace(toy_run.results, rows={1: toy_run.results.rows[1]})
+    monkeypatch.setattr(bench.sensitivity.measure, "read_results", lambda folder: torn)
+    with pytest.raises(ResultsError, match="lacks rows"):
+        kept_run(CLEAN_RUNS[0].condition, (), tmp_path)
+
+
+def test_a_broken_invariant_catches_a_defect(runs, toy_run, tmp_path):
+    broken = replace(toy_run.results, invariants=(Invariant("row 18 equals row 1 bit for bit", (1, 18), False, "history"),))
+    runs.results = lambda condition, flags, out, checkout: toy_run.results if checkout == bench.sensitivity.measure.CHECKOUT else broken
+    (outcome,) = measure_sensitivity(toy_run.expectations, tmp_path / "out", only=MASK.name).defects
+    assert (outcome.is_caught, outcome.caught, outcome.broken) == (True, {}, ("row 18 equals row 1 bit for bit",))
