@@ -15,7 +15,7 @@ from bench.expectations import load_expectations
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
-from bench.options import make_parser, request_from, rerun_arguments
+from bench.options import make_parser, request_from, rerun_arguments, strictness_from
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
@@ -72,13 +72,13 @@ def run(options: argparse.Namespace) -> int:
     for position, result in enumerate(run_rows(request, folder), start=1):
         print_progress(terminal, result, position, len(request.rows))
     check_invariants(request, folder)
-    return report(terminal, finish(folder, expectations, options.strictness))
+    return report(terminal, finish(folder, expectations, strictness_from(options)))
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(make_console(), (results, judge(results, load_expectations(options.expected), options.strictness)))
+    return report(make_console(), (results, judge(results, load_expectations(options.expected), strictness_from(options))))
 
 
 def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:

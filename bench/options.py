@@ -13,11 +13,13 @@ from bench.run import Request, checked
 from bench.tiers import TIERS
 from bench.verdicts.verdict import Strictness
 from gptcore.device import DEVICES, pick_device
+from gptcore.errors import UsageError
 from gptcore.execution import add_execution_flags, execution_from
 from gptcore.experiment import PRECISIONS
 from gptcore.inputs import Sources
 
 AddOption = Callable[..., Any]
+DRIFTED = "a row whose computation changed without its accuracy provably moving"
 SPEED_ROWS = "1-5,11,16"
 RERUN_FLAGS = {"device": str, "seed": int, "seeds": int, "threads": int}
 
@@ -57,9 +59,20 @@ def rerun_arguments(options: argparse.Namespace) -> list[str]:
 
 def add_strictness(add: AddOption) -> None:
     """Add `--strict` and `--lenient`."""
-    about = "a row whose computation changed without its accuracy provably moving"
-    add("--strict", dest="strictness", action="store_const", const=Strictness.STRICT, default=Strictness.USUAL, help=f"{about} fails, on any machine")
-    add("--lenient", dest="strictness", action="store_const", const=Strictness.LENIENT, help=f"{about} only warns")
+    add("--strict", action="store_true", help=f"{DRIFTED} fails, on any machine")
+    add_lenient(add)
+
+
+def add_lenient(add: AddOption) -> None:
+    """Add `--lenient` alone: pytest has a `--strict` of its own."""
+    add("--lenient", action="store_true", help=f"{DRIFTED} only warns")
+
+
+def strictness_from(options: argparse.Namespace) -> Strictness:
+    """Whether a drifted row fails.  Raises UsageError where both were asked for."""
+    if options.strict and options.lenient:
+        raise UsageError("--strict and --lenient contradict each other: leave one of the two out")
+    return Strictness.STRICT if options.strict else Strictness.LENIENT if options.lenient else Strictness.USUAL
 
 
 def add_request(add: AddOption) -> None:

@@ -73,6 +73,11 @@ def test_a_perturbed_run_is_kept_and_not_compared(tmp_path, recorded, capsys):
     assert not (tmp_path / "out" / "expected_results.json").exists()
 
 
+def test_strict_and_lenient_contradict_each_other(toy_run, recorded, capsys):
+    assert main(["check", str(toy_run.folder), "--expected", str(recorded), "--strict", "--lenient"]) == 2
+    assert "--strict and --lenient contradict each other" in capsys.readouterr().err
+
+
 def test_check_judges_without_running(toy_run, recorded, expected_file, capsys):
     assert main(["check", str(toy_run.folder), "--expected", str(recorded)]) == 0
     assert main(["check", str(toy_run.folder), "--expected", str(expected_file)]) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
-from bench.options import add_expected, add_out, add_request, add_strictness, request_from
+from bench.options import add_expected, add_lenient, add_out, add_request, request_from, strictness_from
 from bench.report.terminal import make_console, print_progress, print_report
 from bench.results import RowResult, read_results
 from bench.rows import Row, select_rows
@@ -52,7 +52,7 @@ def pytest_addoption(parser):
     add_request(add)
     add_out(add)
     add_expected(add)
-    add_strictness(add)
+    add_lenient(add)  # --strict is pytest's own, and asks for the same here
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -74,7 +74,7 @@ def pytest_configure(config):
     option.benchmark_quiet = True
     if option.tbstyle == "auto":
         option.tbstyle = "no"  # the report under the table says it all
-    config.stash[SUITE] = Suite(request, folder, expectations, option.strictness)
+    config.stash[SUITE] = Suite(request, folder, expectations, strictness_from(option))
 
 
 def pytest_generate_tests(metafunc):
