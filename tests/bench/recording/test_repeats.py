@@ -156,7 +156,7 @@ def test_a_real_row_moves_by_rounding_under_a_real_condition(tmp_path):
         for name, condition in (("usual", Condition()), ("moved", Condition(1e-6, 1, variables=KERNELS[0])))
     )
     assert KERNELS[0].items() <= moved.info.environment.environment_variables.items()
-    repeat = repeat_of("moved", usual.rows[1], moved.rows[1])
+    repeat = repeat_of("moved", 1e-6, 1, usual.rows[1], moved.rows[1])
     assert repeat.deviations["trained_parameters"] == (0.0,)
     assert 0 < max(map(abs, repeat.deviations["first_logits"])) < 1e-3
 
