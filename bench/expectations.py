@@ -101,10 +101,11 @@ class Provenance:
 
 @dataclass(frozen=True, config=STRICT)
 class Timing:
-    """What a row cost alone and from cold in one run, and what the calibration took in that run."""
+    """What a row cost alone and from cold in one run, what the calibration took in that run, and the most bytes it held, where that is known."""
 
     seconds: float = Field(gt=0)
     calibration_seconds: float = Field(gt=0)
+    peak_memory: int | None = Field(default=None, gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -26,10 +26,11 @@ class ResultsError(UserError):
 class RunInfo:
     """What one run was asked and where it ran.
 
-    chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights.  timing_only: random weights everywhere, so that time alone says
-    something.  plain: the straightforward way, whose durations say nothing about the fast one.
+    schema_version: of all files of the folder.  chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights.  timing_only: random
+    weights everywhere, so that time alone says something.  plain: the straightforward way, whose durations say nothing about the fast one.
     """
 
+    schema_version: Literal[1]
     tier: TierName
     precision: str
     plain: bool
@@ -49,7 +50,10 @@ class RunInfo:
 
 @dataclass(frozen=True, config=STRICT)
 class RowResult:
-    """One row's figures or the error that came in their place, or in place of the further seeds' (`others`, by seed), with everything they depend on."""
+    """One row's figures or the error that came in their place, or in place of the further seeds' (`others`, by seed), with everything they depend on.
+
+    peak_memory: the most bytes that the process, or on an accelerator the device, held while the row ran; None where the system does not tell.
+    """
 
     row: int
     name: str
@@ -59,6 +63,7 @@ class RowResult:
     figures: Result | None
     error: str | None
     others: dict[int, Result] = Field(default_factory=dict)
+    peak_memory: int | None = Field(default=None, gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -130,6 +130,7 @@ def start_run(request: Request, folder: Path | None) -> Path:
     set_threads(request.threads, request.tier.threads)
     out = folder or default_folder(request.tier.name)
     info = RunInfo(
+        schema_version=1,
         tier=request.tier.name,
         precision=request.precision,
         plain=request.execution.plain,

@@ -136,6 +136,7 @@ def figures_of(result: Result) -> dict[str, Any]:
         "margins": dict(result.margins),
         "unseen": {name: asdict(count) for name, count in result.unseen.items()},
         "fingerprint": asdict(result.fingerprint),
+        "attestation": asdict(result.attestation),
         "train_seconds": result.train_seconds,
         "frozen": asdict(result.frozen) if result.frozen else None,
     }

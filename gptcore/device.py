@@ -82,6 +82,12 @@ def name_device(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
+def arithmetic_of(device: torch.device) -> dict[str, Any]:
+    """What the bits of a computation depend on besides what is computed, JSON-ready: the build of torch, the device, the kernels and how they share work."""
+    kernels = [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()] if device.type == "cpu" else []
+    return {"torch": torch.__version__, "device": name_device(device), "kernels": kernels}
+
+
 def usable_cores() -> int:
     """Threads that can really run side by side: torch's own choice, unless this process is confined to fewer cores or to a share of their time."""
     return min(allowed_cores(), torch.get_num_threads())

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from gptcore.checkpoint import Checkpoints
 from gptcore.device import usable_cores
 from gptcore.errors import UsageError
 from gptcore.experiment import LARGEST_INTEGER
@@ -22,12 +23,14 @@ class Execution:
 
     plain: every batch through the whole network, all positions.  compiled: compile what trains above a frozen part, with CUDA graphs on CUDA.
     memory_budget: bytes that kept states of the frozen part may take, by default half of what is free.  cache: keep them between runs, too.
+    checkpoints: where a long training leaves off from time to time, so that another process can go on with it.
     """
 
     plain: bool = False
     compiled: bool = False
     memory_budget: int | None = None
     cache: StateCache | None = None
+    checkpoints: Checkpoints | None = None
 
 
 def add_execution_flags(add: Callable[..., Any]) -> None:

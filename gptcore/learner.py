@@ -37,6 +37,10 @@ class Learner:
         """How many numbers train, for each seed."""
         return sum(parameter.numel() for parameter in self.parameters) // (self.n_stacked or 1)
 
+    def parameters_of(self, number: int) -> list[Tensor]:
+        """The parameters of one of the seeds, in its place of the batches."""
+        return [parameter[number] if self.n_stacked else parameter for parameter in self.parameters]
+
     @torch.no_grad()
     def norms(self, tensors: Iterable[Tensor | None]) -> list[float]:
         """Each seed's Euclidean norm over all of its parameters, or of their gradients, where they are there."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gptcore.answers import Answers, pack
 from gptcore.batches import Batch, EncodedSplit
+from gptcore.checkpoint import Checkpoint, Course
 from gptcore.dataset import SplitName
 from gptcore.errors import TrainingError
 from gptcore.experiment import Experiment
@@ -23,46 +24,65 @@ Splits = Mapping[SplitName, EncodedSplit]
 
 @dataclass(frozen=True)
 class Trained:
-    """What one seed's training said: its evaluations and epoch accuracies in order, and the logits of its first batch before any update."""
+    """What one seed's training said: its evaluations and epoch accuracies in order, the logits of its first batch before any update, and every batch's loss."""
 
     events: tuple[Event, ...]
     first_logits: tuple[float, ...]
+    batch_losses: tuple[float, ...]
 
 
 def train(
-    learner: Learner, stages: Sequence[Stage], splits: Splits, experiment: Experiment, device: torch.device, report: Report, *, fused: bool
+    learner: Learner,
+    stages: Sequence[Stage],
+    splits: Splits,
+    experiment: Experiment,
+    device: torch.device,
+    report: Report,
+    *,
+    fused: bool,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Trained]:
-    """All stages, with AdamW's update as one kernel if `fused`.  Returns what each seed's training said; `report` hears the first one's events."""
-    events: list[Sequence[Event]] = []
-    first_logits: list[tuple[float, ...]] = []
-    gradient_norms: list[float] = []
-    optimizer = torch.optim.AdamW(learner.parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
-    for stage, following in zip(stages, [*stages[1:], None], strict=True):
-        match stage:
+    """All stages, with AdamW's update as one kernel if `fused`, from where the checkpoint left off.
+
+    Returns what each seed's training said; `report` hears the first one's events, those before the checkpoint too.
+    """
+    parameters = learner.parameters
+    optimizer = torch.optim.AdamW(parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
+    course = checkpoint.restore(parameters, optimizer) if checkpoint else Course()
+    for event in course.events:
+        report(event[0])
+    for position in range(course.position, len(stages)):
+        match stages[position]:
             case TrainStep(epoch, step, batch, updates):
                 batches, logits = classify(learner, splits["train"], batch, device)
-                first_logits = first_logits or [tuple(of_seed.detach().flatten().tolist()) for of_seed in logits]
+                course.first_logits = course.first_logits or [tuple(of_seed.detach().flatten().tolist()) for of_seed in logits]
                 losses = losses_of(logits, batches, experiment)
-                check_finite([loss.item() for loss in losses], epoch, step)
+                course.batch_losses.append([loss.item() for loss in losses])
+                check_finite(course.batch_losses[-1], epoch, step)
                 (torch.stack(losses).sum() / experiment.accumulation_steps).backward()  # type: ignore[no-untyped-call]
-                if isinstance(following, LossEvaluation):
-                    gradient_norms = learner.norms([parameter.grad for parameter in learner.parameters])
+                if isinstance(stages[min(position + 1, len(stages) - 1)], LossEvaluation):
+                    course.gradient_norms = learner.norms([parameter.grad for parameter in parameters])
                 if updates:
                     optimizer.step()
                     optimizer.zero_grad()
+                if updates and checkpoint:
+                    course.position = position + 1
+                    checkpoint.save_if_due(course, parameters, optimizer)
                 continue
             case LossEvaluation(epoch, step, train_batches, validation_batches):
                 train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)
                 validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment, device)
                 check_finite([*train_losses, *validation_losses], epoch, step)
-                events.append([Evaluation(epoch, step, *figures) for figures in zip(train_losses, validation_losses, gradient_norms, strict=True)])
+                figures = zip(train_losses, validation_losses, course.gradient_norms, strict=True)
+                course.events.append([Evaluation(epoch, step, *of_seed) for of_seed in figures])
             case EpochEvaluation(epoch, train_batches, validation_batches):
                 train_answers = answer(learner, splits["train"], train_batches, device)
                 validation_answers = answer(learner, splits["validation"], validation_batches, device)
                 both = zip(train_answers, validation_answers, strict=True)
-                events.append([EpochAccuracy(epoch, one.count().accuracy, other.count().accuracy) for (one, _), (other, _) in both])
-        report(events[-1][0])
-    return [Trained(of_seed, logits) for of_seed, logits in zip(zip(*events, strict=True), first_logits, strict=True)]
+                course.events.append([EpochAccuracy(epoch, one.count().accuracy, other.count().accuracy) for (one, *_), (other, *_) in both])
+        report(course.events[-1][0])
+    said = zip(zip(*course.events, strict=True), course.first_logits, zip(*course.batch_losses, strict=True), strict=True)
+    return [Trained(*of_seed) for of_seed in said]
 
 
 def classify(learner: Learner, split: EncodedSplit, batch: SideBySide, device: torch.device) -> tuple[list[Batch], Sequence[Tensor]]:
@@ -87,27 +107,29 @@ def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideByS
 
 
 @torch.no_grad()
-def answer(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[tuple[Answers, tuple[float, ...]]]:
-    """How each seed's model classifies the texts of its batches: which it has right, and by what margins, rounded to 1e-6.
+def answer(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[tuple[Answers, tuple[float, ...], Tensor]]:
+    """How each seed's model classifies the texts of its batches: which it has right, by what margins, rounded to 1e-6, and its logits, (N, 2), on the CPU.
 
-    A margin is by how much the logit of a text's own class exceeds the other's, 0 where the text was in no batch.
+    A margin is by how much the logit of a text's own class exceeds the other's; it and the logits are 0 where the text was in no batch.
     Raises TrainingError where the logits are not finite.
     """
     n_seeds, n = len(batches[0]), len(split)
     margins = torch.zeros(n_seeds, n)
+    all_logits = torch.zeros(n_seeds, n, 2)
     right, asked = torch.zeros(2, n_seeds, n, dtype=torch.bool)
     for batch in batches:
-        encoded, all_logits = classify(learner, split, batch, device)
-        for seed, (examples, one, logits) in enumerate(zip(batch, encoded, all_logits, strict=True)):
+        encoded, of_seeds = classify(learner, split, batch, device)
+        for seed, (examples, one, logits) in enumerate(zip(batch, encoded, of_seeds, strict=True)):
             if not logits.isfinite().all():
                 raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
             chosen = list(examples)
+            all_logits[seed, chosen] = logits.cpu()
             own = one.labels[:, None]  # (B, 1)
             margins[seed, chosen] = (logits.gather(1, own) - logits.gather(1, 1 - own)).squeeze(1).cpu()
             right[seed, chosen] = (logits.argmax(dim=-1) == one.labels).cpu()
             asked[seed, chosen] = True
     return [
-        (Answers(n, pack(right[seed].tolist()), pack(asked[seed].tolist())), tuple(round(margin, 6) for margin in margins[seed].tolist()))
+        (Answers(n, pack(right[seed].tolist()), pack(asked[seed].tolist())), tuple(round(margin, 6) for margin in margins[seed].tolist()), all_logits[seed])
         for seed in range(n_seeds)
     ]
 

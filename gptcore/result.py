@@ -46,6 +46,19 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class Attestation:
+    """What says whether two computations agree bit for bit, and where they parted.
+
+    weights: sha256 over all that trains, after training.  logits: sha256 over those of every text of train, validation and test in their order, zeros where a
+    text was not asked for.  batch_losses: the loss of every training batch in order, before its update (see `pack_floats`).
+    """
+
+    weights: str
+    logits: str
+    batch_losses: str
+
+
+@dataclass(frozen=True)
 class FrozenPart:
     """How many blocks were computed once and kept, where, and how many bytes that took, with what other experiments shared."""
 
@@ -72,6 +85,7 @@ class Result:
     margins: Mapping[SplitName, tuple[float, ...]]
     unseen: Mapping[SplitName, Count]
     fingerprint: Fingerprint
+    attestation: Attestation
     train_seconds: float
     real_seconds: float
     frozen: FrozenPart | None = None

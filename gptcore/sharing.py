@@ -8,7 +8,7 @@ import torch
 from gptcore.assets import sha256_of
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.dataset import SplitName
-from gptcore.device import free_memory, name_device
+from gptcore.device import arithmetic_of, free_memory
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment, digest_of
 from gptcore.features import FrozenStates, Need
@@ -54,8 +54,6 @@ def frozen_identity(experiment: Experiment, inputs: Inputs, device: torch.device
             "model": asdict(experiment.model_size),
             "causal": not experiment.disable_causal_mask,
             "precision": experiment.precision,
-            "torch": torch.__version__,
-            "device": name_device(device),
-            "kernels": [torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()] if device.type == "cpu" else [],
+            **arithmetic_of(device),
         }
     )

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 import platformdirs
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from gptcore.digests import digest_of_tensors
 from gptcore.files import write_atomically
 
 ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
@@ -133,9 +133,7 @@ def _read(path: Path, key: str) -> Kept:
 
 def _digest(states: Tensor, key: str, seconds: str) -> str:
     """sha256 of everything a file says."""
-    digest = hashlib.sha256(f"{key} {seconds} {states.dtype} {list(states.shape)}".encode())
-    digest.update(states.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return hashlib.sha256(f"{key} {seconds} {digest_of_tensors([states])}".encode()).hexdigest()
 
 
 def _remove(path: Path) -> bool:

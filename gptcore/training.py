@@ -1,7 +1,6 @@
 """`finetune`: one experiment from weights to accuracies.  (SPEC §4-5)"""
 
 import copy
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,18 +9,21 @@ from itertools import chain
 import torch
 
 from gptcore.batches import EncodedSplit, encode_dataset
+from gptcore.checkpoint import Checkpoint
 from gptcore.dataset import SplitName
-from gptcore.device import check_precision, float32_products, reproducible, synchronize
+from gptcore.device import arithmetic_of, check_precision, float32_products, reproducible, synchronize
+from gptcore.digests import digest_of_tensors
 from gptcore.errors import UsageError
 from gptcore.execution import Execution
-from gptcore.experiment import Experiment
+from gptcore.experiment import Experiment, digest_of
 from gptcore.features import Features, FrozenStates
 from gptcore.freezing import frozen_blocks, make_classifier
-from gptcore.inputs import Inputs
+from gptcore.inputs import Inputs, component_digests
 from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
 from gptcore.loop import Report, answer, train
 from gptcore.model import GPT
-from gptcore.result import EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Result
+from gptcore.packing import pack_floats
+from gptcore.result import Attestation, EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Result
 from gptcore.schedule import Schedule, draw_schedule
 from gptcore.sharing import need_in, own_states
 from gptcore.weights import pretrained_gpt, random_gpt
@@ -107,10 +109,10 @@ def finetune_together(
     setup = set_up(experiment, inputs, seeds, device, execution, states)
     learner, features = setup.learner, setup.features
     synchronize(device)
-    started = time.perf_counter()
+    checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
     schedule = draw_schedule(experiment, setup.sizes, seeds)
-    trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain)
-    real_seconds = time.perf_counter() - started
+    trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain, checkpoint=checkpoint)
+    real_seconds = checkpoint.seconds
     spared = features.charged - features.spent if features else 0.0
     graded = {name: answer(learner, setup.splits[name], batches, device) for name, batches in schedule.final.items()}
     weight_norms = learner.norms(learner.parameters)
@@ -126,12 +128,35 @@ def finetune_together(
             margins={name: of_seeds[number][1] for name, of_seeds in graded.items()},
             unseen={name: answers[name].count(chosen) for name, chosen in unseen.items() if any(chosen)},
             fingerprint=Fingerprint(learner.n_trained, of_seed.first_logits, weight_norms[number]),
+            attestation=Attestation(
+                digest_of_tensors(learner.parameters_of(number)),
+                digest_of_tensors(of_seeds[number][2] for of_seeds in graded.values()),
+                pack_floats(of_seed.batch_losses),
+            ),
             train_seconds=(real_seconds + spared) / len(seeds),
             real_seconds=real_seconds / len(seeds),
             frozen=FrozenPart(setup.depth, states.place, states.bytes) if setup.depth and states else None,
         )
         results.append(result)
+    checkpoint.remove()
     return results
+
+
+def checkpoint_of(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution) -> Checkpoint:
+    """The checkpoint of a training, which starts its clock; one that keeps nothing unless the execution wants them and nothing is frozen.
+
+    Where blocks are frozen, most of the time goes into their states, which are kept in another way.
+    """
+    if execution.checkpoints is None or frozen_blocks(experiment):
+        return Checkpoint()
+    depends_on = {
+        "components": component_digests(experiment, inputs),
+        "seeds": [*seeds],
+        "plain": execution.plain,
+        "compiled": execution.compiled,
+        "arithmetic": arithmetic_of(device),
+    }
+    return execution.checkpoints.of(f"seed-{seeds[0]}", digest_of(depends_on))
 
 
 @dataclass(frozen=True)

@@ -160,5 +160,5 @@ def refuse_failed(result: RowResult) -> None:
 
 def repeatable_figures(figures: Result | None) -> dict[str, Any]:
     """Everything that a repeated run gives again, which is all but durations and where states were kept."""
-    names = ("history", "epoch_accuracies", "counts", "answers", "margins", "fingerprint")
+    names = ("history", "epoch_accuracies", "counts", "answers", "margins", "fingerprint", "attestation")
     return {name: getattr(figures, name) for name in names} if figures else {}

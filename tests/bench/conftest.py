@@ -23,7 +23,8 @@ from gptcore.errors import AssetError
 from gptcore.experiment import Experiment, digest_of, settings_of
 from gptcore.inputs import Inputs
 from gptcore.model import GPTConfig
-from gptcore.result import EpochAccuracy, Evaluation, Fingerprint, Result
+from gptcore.packing import pack_floats
+from gptcore.result import Attestation, EpochAccuracy, Evaluation, Fingerprint, Result
 from gptcore.tokenizer import make_tokenizer
 
 # Properties are tried on the same examples everywhere, however slow the machine.
@@ -107,6 +108,7 @@ def make_figures(train_loss=0.5, validation_loss=0.6, right=(1005, 148, 285), n=
         "margins": {split: tuple(1.0 if flag else -1.0 for flag in of_split.is_right()) for split, of_split in answers.items()},
         "unseen": {split: answers[split].count() for split in SPLITS if split != "train"},
         "fingerprint": Fingerprint(1538, (0.25, -0.5), 12.5),
+        "attestation": Attestation("a" * 64, "b" * 64, pack_floats((0.9, 0.75, train_loss))),
         "train_seconds": seconds,
         "real_seconds": seconds,
     }
@@ -168,6 +170,7 @@ def run_info():
         machine = {"device_name": "Fast CPU", "threads": 2, "packages": here.packages}
         machine |= {name: fields.pop(name) for name in machine if name in fields}
         usual = {
+            "schema_version": 1,
             "tier": "smoke",
             "precision": "fp32",
             "plain": False,

@@ -1,6 +1,6 @@
 import pytest
 
-from gptcore.files import write_atomically, write_text_atomically
+from gptcore.files import remove_leftovers, write_atomically, write_text_atomically
 
 
 def test_text_is_written_as_utf8_with_line_feeds_into_new_folders(tmp_path):
@@ -30,3 +30,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         write_atomically(path, fail_half_way)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".row-01.json.4711.tmp", "row-01.json", ".lock", "mine.tmp", ".mine.tmp"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".mine.tmp", "mine.tmp", "row-01.json"]

@@ -60,29 +60,30 @@ def test_answers_and_margins_are_those_of_a_plain_loop(drawn):
     labels, tables, batches = drawn
     answered = answer(looking_up(tables), split_of(labels), batches, CPU)
     assert len(answered) == len(tables)
-    for seed, (answers, margins) in enumerate(answered):
+    for seed, (answers, margins, logits) in enumerate(answered):
         examples = [number for batch in batches for number in batch[seed]]
         right, asked, expected = answer_naively(tables[seed], labels, examples)
         assert (list(answers.is_right()), list(answers.is_asked())) == (right, asked)
         assert list(margins) == expected
+        assert torch.equal(logits, torch.where(torch.tensor(asked)[:, None], tables[seed], 0.0))
         assert (answers.count().right, answers.count().n) == (sum(right), len(examples))
 
 
 def test_a_tie_is_answered_with_the_first_class():
-    ((answers, margins),) = answer(looking_up([torch.zeros(2, 2)]), split_of([0, 1]), [((0, 1),)], CPU)
+    ((answers, margins, _),) = answer(looking_up([torch.zeros(2, 2)]), split_of([0, 1]), [((0, 1),)], CPU)
     assert answers.is_right() == (True, False)
     assert margins == (0.0, 0.0)
 
 
 def test_texts_that_were_not_asked_for_are_not_right_and_have_no_margin():
-    ((answers, margins),) = answer(looking_up([torch.tensor([[3.0, 1.0]] * 4)]), split_of([0, 0, 1, 1]), [((3,),), ((1,),)], CPU)
+    ((answers, margins, _),) = answer(looking_up([torch.tensor([[3.0, 1.0]] * 4)]), split_of([0, 0, 1, 1]), [((3,),), ((1,),)], CPU)
     assert answers.is_asked() == (False, True, False, True)
     assert answers.is_right() == (False, True, False, False)
     assert margins == (0.0, 2.0, 0.0, -2.0)
 
 
 def test_margins_are_kept_to_a_millionth():
-    ((_, margins),) = answer(looking_up([torch.tensor([[0.0, 1.23456789]])]), split_of([1]), [((0,),)], CPU)
+    ((_, margins, _),) = answer(looking_up([torch.tensor([[0.0, 1.23456789]])]), split_of([1]), [((0,),)], CPU)
     assert margins == (1.234568,)
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import time
 
 import pytest
 import torch
@@ -169,7 +170,7 @@ def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniatu
 
     experiment = miniature(num_epochs=1, eval_freq=99)
     inputs = inputs_of(experiment)
-    monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(gptcore.training, "encode_dataset", taking(10_000, gptcore.training.encode_dataset))
     monkeypatch.setattr(gptcore.training, "build_classifiers", taking(10_000, gptcore.training.build_classifiers))
     monkeypatch.setattr(gptcore.loop, "losses_of", taking(1, gptcore.loop.losses_of))
@@ -190,7 +191,7 @@ def test_the_clock_charges_a_row_for_passes_that_another_paid_for(monkeypatch, m
         return forward(self, one, model)
 
     monkeypatch.setattr(FrozenStates, "_forward", slow)
-    monkeypatch.setattr(gptcore.training.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     experiments = [miniature(), miniature(trainable_layers="last_two_blocks")]  # one frozen block of two that are computed
     inputs = inputs_of(experiments[0])
     alone = [finetune(experiment, inputs, device=CPU) for experiment in experiments]

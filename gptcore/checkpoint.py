@@ -1,0 +1,155 @@
+"""Where a training has come to, on disk: what it takes to go on as if it had never stopped, bit for bit.
+
+Safetensors for the numbers, JSON for the rest.  A file that was damaged, or belongs to another training, is told of and left aside.
+"""
+
+import json
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from gptcore.digests import digest_of_tensors
+from gptcore.files import write_atomically
+from gptcore.result import EpochAccuracy, Evaluation, Event
+
+
+@dataclass
+class Course:
+    """How far a training has come and what it has said so far, each of it for every seed.  position: number of the next stage of its schedule."""
+
+    position: int = 0
+    events: list[list[Event]] = field(default_factory=list)
+    first_logits: list[tuple[float, ...]] = field(default_factory=list)
+    gradient_norms: list[float] = field(default_factory=list)
+    batch_losses: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where trainings leave off and how often.  every: seconds of training between two checkpoints."""
+
+    folder: Path
+    every: float
+
+    def of(self, name: str, key: str) -> "Checkpoint":
+        """The checkpoint of one training.  key: digest of all that its bits depend on."""
+        return Checkpoint(self.folder / f"{name}.safetensors", key, self.every)
+
+
+class Checkpoint:
+    """The file of one training, and the training's clock, which stands still while the file is written.  Without a path nothing is kept."""
+
+    def __init__(self, path: Path | None = None, key: str = "", every: float = 0.0) -> None:
+        self.path = path
+        self.key = key
+        self.every = every
+        self.before = 0.0  # seconds of training in earlier processes
+        self.started = self.saved = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Training so far, in seconds, without what checkpoints took."""
+        return self.before + time.perf_counter() - self.started
+
+    def restore(self, parameters: Sequence[Tensor], optimizer: Optimizer) -> Course:
+        """Set parameters, optimizer, random state and clock to what the file says, and return the course; the beginning where there is no file of use."""
+        if self.path is None or not self.path.exists():
+            return Course()
+        try:
+            tensors, course, seconds = self._read(self.path, parameters)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"{self.path} is no checkpoint of this training ({error}): it starts from the beginning", stacklevel=2)
+            return Course()
+        with torch.no_grad():
+            for number, parameter in enumerate(parameters):
+                parameter.copy_(tensors[f"parameter.{number}"])
+        optimizer.load_state_dict({"state": states_in(tensors), "param_groups": optimizer.state_dict()["param_groups"]})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], parameters[0].device)
+        self.before = seconds
+        self.started = self.saved = time.perf_counter()
+        return course
+
+    def save_if_due(self, course: Course, parameters: Sequence[Tensor], optimizer: Optimizer) -> None:
+        """Write the file if the last one is long enough ago; where it cannot be written, warn.  No gradients may be pending."""
+        if self.path is None or time.perf_counter() - self.saved < self.every:
+            return
+        seconds = self.seconds
+        try:
+            self._write(self.path, course, seconds, tensors_of(parameters, optimizer))
+        except (OSError, SafetensorError) as error:
+            warnings.warn(f"{self.path} cannot be written ({error}): a training that stops now starts again from its last checkpoint", stacklevel=2)
+        self.before = seconds
+        self.started = self.saved = time.perf_counter()
+
+    def remove(self) -> None:
+        """The training is over: nothing is left to go on with."""
+        if self.path is not None:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, course: Course, seconds: float, tensors: Mapping[str, Tensor]) -> None:
+        said = json.dumps({"key": self.key, "seconds": seconds, "course": asdict(course)}, allow_nan=False)
+        metadata = {"said": said, "sha256": seal(said, tensors)}
+        write_atomically(path, lambda temporary: save_file(dict(tensors), temporary, metadata))
+
+    def _read(self, path: Path, parameters: Sequence[Tensor]) -> tuple[dict[str, Tensor], Course, float]:
+        """Raises SafetensorError, OSError, KeyError, TypeError or ValueError for a file that is not whole or not of this training."""
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata["sha256"] != seal(metadata["said"], tensors):
+            raise ValueError("it was damaged or altered")
+        said = json.loads(metadata["said"])
+        if said["key"] != self.key:
+            raise ValueError("it is of another training, or of another machine or version")
+        if any(tensors[f"parameter.{number}"].shape != parameter.shape for number, parameter in enumerate(parameters)):
+            raise ValueError("its parameters have other shapes")
+        return tensors, course_from(said["course"]), said["seconds"]
+
+
+def course_from(said: Mapping[str, Any]) -> Course:
+    """A course from its JSON.  An event with a step is an evaluation of the losses."""
+    events = [[Evaluation(**event) if "step" in event else EpochAccuracy(**event) for event in of_seeds] for of_seeds in said["events"]]
+    return Course(**{**said, "events": events, "first_logits": [tuple(logits) for logits in said["first_logits"]]})
+
+
+def tensors_of(parameters: Iterable[Tensor], optimizer: Optimizer) -> dict[str, Tensor]:
+    """Everything a training goes on from, by name, on the CPU: parameters, what the optimizer keeps of each, and the random states."""
+    tensors = {f"parameter.{number}": parameter for number, parameter in enumerate(parameters)}
+    on_cuda = [parameter.device for parameter in tensors.values() if parameter.device.type == "cuda"]
+    for number, kept in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in kept.items()}
+    # Nothing random is left once a schedule is drawn; should a training ever draw again, it goes on where it was.
+    tensors["random.cpu"] = torch.get_rng_state()
+    if on_cuda:
+        tensors["random.cuda"] = torch.cuda.get_rng_state(on_cuda[0])
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def states_in(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """What the optimizer kept of each parameter, by its number."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, kind = name.split(".")
+            states.setdefault(int(number), {})[kind] = tensor
+    return states
+
+
+def seal(said: str, tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of everything a file says."""
+    names = sorted(tensors)
+    named = torch.frombuffer(bytearray("\n".join([said, *names]).encode()), dtype=torch.uint8)
+    return digest_of_tensors([named, *(tensors[name] for name in names)])
