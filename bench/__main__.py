@@ -22,11 +22,13 @@ from bench.report.findings import show_findings
 from bench.report.sensitivity import report_sensitivity
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.report.text import say
-from bench.results import Results, read_results
+from bench.results import Results, in_use, read_info, read_results
+from bench.resuming import begin
 from bench.rows import select_rows
-from bench.run import default_folder, finish, run_rows, start_run
+from bench.run import default_folder, finish, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
+from bench.stopping import Stopped, code_of, name_of, resumable, terminable
 from bench.tiers import TIERS
 from bench.verdicts.judge import holds, judge
 from bench.verdicts.verdict import RowVerdict
@@ -38,16 +40,23 @@ from gptcore.state_cache import default_folder as default_states_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.  Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted."""
+    """Run one command.
+
+    Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated.
+    """
     options = make_parser().parse_args(arguments)
     try:
-        return COMMANDS[options.command](options)
+        with terminable():
+            return COMMANDS[options.command](options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished rows stay in the results folder", file=sys.stderr)
-        return 130
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    except KeyboardInterrupt as stop:
+        print(f"{name_of(stop)}: finished rows stay in the results folder", file=sys.stderr)
+        return code_of(stop)
 
 
 def console() -> None:
@@ -64,15 +73,16 @@ def list_rows(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """`run`: run rows, show them as they end, then judge."""
     expectations = load_expectations(options.expected)
-    request = request_from(options)
+    strictness = strictness_from(options)
     terminal = make_console()
-    folder = start_run(request, options.out)
-    where = f"{request.device}, threads: {read_results(folder).info.environment.threads}"
-    say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; results in {folder}")
-    for position, result in enumerate(run_rows(request, folder), start=1):
-        print_progress(terminal, result, position, len(request.rows))
-    check_invariants(request, folder)
-    return report(terminal, finish(folder, expectations, strictness_from(options)))
+    request, folder = begin(options)
+    with resumable(folder), in_use(folder):
+        where = f"{request.device}, threads: {read_info(folder).environment.threads}"
+        say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
+        for position, result in enumerate(run_rows(request, folder), start=1):
+            print_progress(terminal, result, position, len(request.rows))
+        check_invariants(request, folder)
+        return report(terminal, finish(folder, expectations, strictness))
 
 
 def check(options: argparse.Namespace) -> int:

@@ -1,10 +1,12 @@
 """What machine, what versions, what commit: everything a figure may depend on besides its settings."""
 
+import hashlib
 import os
 import platform
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,12 +14,13 @@ import torch
 
 from gptcore.device import name_device, reproducible
 
+CHECKOUT = Path(__file__).parent.parent
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A snapshot taken when a run starts.  `git_commit` is empty outside a git checkout."""
+    """A snapshot taken when a run starts.  `git_commit` is empty outside a git checkout; code: sha256 over the modules of both packages."""
 
     date: str
     machine: str
@@ -33,6 +36,7 @@ class Environment:
     environment_variables: dict[str, str]
     git_commit: str
     git_dirty: bool
+    code: str
 
 
 def describe_environment(device: torch.device) -> Environment:
@@ -54,7 +58,19 @@ def describe_environment(device: torch.device) -> Environment:
         environment_variables={name: value for name, value in sorted(os.environ.items()) if name in NUMERICAL_VARIABLES},
         git_commit=_git("rev-parse", "HEAD"),
         git_dirty=bool(_git("status", "--porcelain")),
+        code=code_digest(),
     )
+
+
+@cache
+def code_digest() -> str:
+    """sha256 (hexadecimal) over the names and contents of all modules of gptcore and bench: the code that runs, whether or not git knows it."""
+    digest = hashlib.sha256()
+    for package in ("bench", "gptcore"):
+        for path in sorted((CHECKOUT / package).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(CHECKOUT).as_posix()} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 NUMERICAL_VARIABLES = frozenset(
@@ -73,9 +89,8 @@ NUMERICAL_VARIABLES = frozenset(
 
 
 def _git(*arguments: str) -> str:
-    checkout = Path(__file__).parent.parent
     try:
-        done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True)  # noqa: S603, S607
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()

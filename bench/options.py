@@ -9,7 +9,7 @@ from bench.comparison.bisect import Criterion
 from bench.expectations import DEFAULT_PATH
 from bench.report.text import FORMATS
 from bench.rows import select_rows
-from bench.run import Request, checked
+from bench.run import CHECKPOINT_SECONDS, Request, checked
 from bench.tiers import TIERS
 from bench.verdicts.verdict import Strictness
 from gptcore.device import DEVICES, pick_device
@@ -37,6 +37,11 @@ def add_expected(add: AddOption) -> None:
 def add_out(add: AddOption) -> None:
     """Add `--out`."""
     add("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
+
+
+def add_resume(add: AddOption) -> None:
+    """Add `--resume`."""
+    add("--resume", type=Path, metavar="FOLDER", help="go on with the run in a results folder: rows it holds stay, long rows go on from their last checkpoint")
 
 
 def add_format(add: AddOption) -> None:
@@ -87,6 +92,14 @@ def add_request(add: AddOption) -> None:
     add("--perturb", type=float, default=0.0, metavar="RELATIVE", help="multiply initial weights by 1 + RELATIVE * e, e normal: what other rounding does")
     add("--perturb-seed", "--perturb_seed", type=int, default=1, metavar="N", help="seed of --perturb (default: 1)")
     add_execution_flags(add)
+    add(
+        "--checkpoint-every",
+        "--checkpoint_every",
+        type=float,
+        default=CHECKPOINT_SECONDS,
+        metavar="SECONDS",
+        help=f"how often rows with nothing frozen, the long ones, leave what a run needs to go on with them (default: {CHECKPOINT_SECONDS:g})",
+    )
     add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
     add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
     add("--tokenizer-dir", "--tokenizer_dir", type=Path, help="full tier: folder with GPT-2's encoder.json")
@@ -111,6 +124,7 @@ def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
             perturbation_seed=options.perturb_seed,
             threads=options.threads,
             execution=execution_from(options),
+            checkpoint_every=options.checkpoint_every,
         )
     )
 
@@ -124,6 +138,7 @@ def make_parser() -> argparse.ArgumentParser:
     running = commands.add_parser("run", help="run rows and judge them", allow_abbrev=False)
     add_request(running.add_argument)
     add_out(running.add_argument)
+    add_resume(running.add_argument)
     checking = commands.add_parser("check", help="judge a results folder without running anything", allow_abbrev=False)
     checking.add_argument("results", type=Path)
     recording = commands.add_parser("record", help="run rows twice, with other seeds and under other rounding, as the new baselines", allow_abbrev=False)

@@ -40,9 +40,10 @@ class Plan:
         if group is None:
             return None
         if not group.needs:
-            for number in group.waiting:
+            # Of all members, those that are done included: a run that goes on must cut the same passes.
+            for number, experiment in group.members.items():
                 with suppress(Exception):  # whatever is wrong with a row, it says so itself when it runs
-                    group.needs[number] = need_of(group.members[number], self.gather(group.members[number]))
+                    group.needs[number] = need_of(experiment, self.gather(experiment))
         if group.states is None and row.number in group.needs:
             self._allocate(group)
         return group.states if row.number in group.needs else None

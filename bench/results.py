@@ -1,6 +1,7 @@
 """A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,12 +10,14 @@ from pydantic.dataclasses import dataclass
 
 from bench.environment import Environment
 from gptcore.errors import UserError
-from gptcore.files import write_text_atomically
+from gptcore.files import remove_leftovers, write_text_atomically
+from gptcore.locks import held
 from gptcore.result import Result
 
 TierName = Literal["smoke", "full"]
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"
+PATIENCE = 24 * 3600.0  # seconds to wait for another run in the same folder
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -111,6 +114,14 @@ def make_folder(folder: Path, first_file: str | None = None) -> None:
         raise ResultsError(f"{folder} cannot hold results ({error.strerror}): name another folder with --out") from error
 
 
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder; where one is at work there, says so and waits for its end.  Removes what killed ones left half written."""
+    with held(folder / ".lock", f"the run that is at work in {folder}", PATIENCE):
+        remove_leftovers(folder)
+        yield
+
+
 def create_folder(folder: Path, info: RunInfo) -> None:
     """Make the folder of a run with its `run.json`.  Raises ResultsError where that cannot be."""
     make_folder(folder, "run.json")
@@ -133,16 +144,18 @@ def write_invariants(folder: Path, invariants: Iterable[Invariant]) -> None:
     _write(folder / INVARIANTS_FILE, Invariants, tuple(invariants))
 
 
-def read_results(folder: Path) -> Results:
-    """The run and every row in a folder.  Raises ResultsError where a file is missing or is not what `bench run` writes."""
+def read_info(folder: Path) -> RunInfo:
+    """What a folder's run was asked and where it ran.  Raises ResultsError where no run wrote it."""
     if not (folder / "run.json").is_file():
         raise ResultsError(f"{folder} holds no run.json: name a folder that `python -m bench run` wrote")
-    info = _read(folder / "run.json", RunInfo)
-    present = [number for number in info.rows if row_file(folder, number).is_file()]
-    rows = {number: _read(row_file(folder, number), RowResult) for number in present}
-    for number, result in rows.items():
-        if result.row != number:
-            raise ResultsError(f"{row_file(folder, number)} holds row {result.row}: the files were mixed up; run row {number} again")
+    return _read(folder / "run.json", RunInfo)
+
+
+def read_results(folder: Path) -> Results:
+    """The run and every row in a folder.  Raises ResultsError where a file is missing or is not what `bench run` writes."""
+    info = read_info(folder)
+    read = {number: read_row(folder, number) for number in info.rows}
+    rows = {number: result for number, result in read.items() if result}
     texts, invariants = (folder / name for name in (TEXTS_FILE, INVARIANTS_FILE))
     return Results(
         info,
@@ -150,6 +163,17 @@ def read_results(folder: Path) -> Results:
         _read(texts, Texts) if texts.is_file() else (),
         _read(invariants, Invariants) if invariants.is_file() else None,
     )
+
+
+def read_row(folder: Path, number: int) -> RowResult | None:
+    """A row's file, None where there is none yet.  Raises ResultsError where it is not what `bench run` writes."""
+    path = row_file(folder, number)
+    if not path.is_file():
+        return None
+    result = _read(path, RowResult)
+    if result.row != number:
+        raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; run row {number} again")
+    return result
 
 
 def row_file(folder: Path, number: int) -> Path:

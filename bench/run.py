@@ -1,8 +1,12 @@
 """Runs rows in order and puts each on disk the moment it ends.  The command line and pytest both go through here."""
 
+import math
 import shlex
+import shutil
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,21 +20,23 @@ from bench.plan import Plan, make_plan
 from bench.recording.baselines import with_baselines
 from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
-from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, write_row, write_texts
+from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import RowVerdict, Strictness
+from gptcore.checkpoint import Checkpoints
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
-from gptcore.execution import Execution, check_seeds, set_threads
+from gptcore.execution import GIB, Execution, check_seeds, set_threads
 from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
 from gptcore.loop import Report
-from gptcore.result import Result
 from gptcore.sharing import own_states
-from gptcore.training import finetune, finetune_seeds
+from gptcore.training import finetune_seeds, seeds_at_once
+
+CHECKPOINT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Request:
     perturbation_seed: int = 0
     threads: int | None = None
     execution: Execution = Execution()
+    checkpoint_every: float = CHECKPOINT_SECONDS
 
     @property
     def command(self) -> str:
@@ -60,12 +67,15 @@ class Request:
             "--seeds": self.n_seeds if self.n_seeds > 1 else None,
             "--threads": self.threads,
             "--precision": self.precision if self.precision != "fp32" else None,
-            "--data-dir": self.sources.data,
-            "--weights-dir": self.sources.weights,
-            "--tokenizer-dir": self.sources.tokenizer,
+            "--data-dir": absolute(self.sources.data),
+            "--weights-dir": absolute(self.sources.weights),
+            "--tokenizer-dir": absolute(self.sources.tokenizer),
             "--limit-train": self.sources.limit_train,
             "--perturb": f"{self.perturbation:g}" if self.perturbation else None,
             "--perturb-seed": self.perturbation_seed if self.perturbation else None,
+            "--memory-budget": None if self.execution.memory_budget is None else self.execution.memory_budget / GIB,
+            "--keep-states": self.execution.cache.limit / GIB if self.execution.cache else None,
+            "--checkpoint-every": None if self.checkpoint_every == CHECKPOINT_SECONDS else f"{self.checkpoint_every:g}",
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
         switches = {"--plain": self.execution.plain, "--compile": self.execution.compiled, "--timing-only": self.timing_only}
@@ -88,12 +98,21 @@ class Request:
         }
         return tuple(component for component, value in replaced.items() if value)
 
+    def execution_of(self, row: Row, folder: Path) -> Execution:
+        """The way of computing a row, with its checkpoints in the results folder."""
+        return replace(self.execution, checkpoints=Checkpoints(checkpoints_of(folder, row), self.checkpoint_every))
+
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
         experiment = replace(self.tier.scale(row.experiment), precision=self.precision)
         if self.timing_only:
             experiment = replace(experiment, weights="random")
         return experiment if self.seed is None else replace(experiment, seed=self.seed)
+
+
+def absolute(path: Path | None) -> Path | None:
+    """A path that means the same from any folder."""
+    return path and path.absolute()
 
 
 def checked(request: Request) -> Request:
@@ -108,6 +127,8 @@ def checked(request: Request) -> Request:
     request = replace(request, sources=sources.with_environment() if tier.takes_sources and not request.timing_only else sources)
     if not 0 <= request.perturbation < 1:
         raise UsageError(f"--perturb {request.perturbation:g} is not possible: give a relative amount such as 1e-6, at least 0 and below 1")
+    if not 0 < request.checkpoint_every < math.inf:
+        raise UsageError(f"--checkpoint-every {request.checkpoint_every:g} is not possible: give a number of seconds above 0")
     if not 0 <= request.perturbation_seed <= LARGEST_INTEGER:
         raise UsageError(f"--perturb-seed {request.perturbation_seed} is not possible: give a number from 0 to {LARGEST_INTEGER}")
     without_weights = replace(request.experiment_of(request.rows[0]), weights="random")
@@ -122,13 +143,19 @@ def default_folder(name: str) -> Path:
     return Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
+def unused(folder: Path) -> Path:
+    """The folder, or one beside it where two runs start in one second, or the clock was set back."""
+    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 100)))
+    return next((name for name in names if not name.exists()), folder)
+
+
 def start_run(request: Request, folder: Path | None) -> Path:
     """Set the number of threads and make the results folder, by default `results/<tier>-<time>`, with its `run.json`.
 
     Returns the folder; raises ResultsError where it is taken.
     """
     set_threads(request.threads, request.tier.threads)
-    out = folder or default_folder(request.tier.name)
+    out = folder or unused(default_folder(request.tier.name))
     info = RunInfo(
         schema_version=1,
         tier=request.tier.name,
@@ -146,7 +173,7 @@ def start_run(request: Request, folder: Path | None) -> Path:
 
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
-    """Run every row, writing each one's file before the next begins."""
+    """Run every row that the folder does not hold yet, writing each one's file before the next begins; yields every row's result."""
     plan = plan_of(request)
     for row in request.rows:
         yield run_row(row, request, folder, plan, report(row))
@@ -159,28 +186,86 @@ def plan_of(request: Request) -> Plan:
 
 
 def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report = lambda event: None) -> RowResult:
-    """Run one row and write its file.  A row that fails is a result too, with its error instead of figures."""
+    """Run one row and write its file, or take what the folder holds of it.  A row that fails is a result too, with its error instead of figures."""
     experiment = request.experiment_of(row)
-    digests: dict[str, str] = {}
-    figures, error = None, None
-    others: dict[int, Result] = {}
+    result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), {}, None, None)
     try:
         inputs: Inputs = request.tier.gather(experiment, request.sources)
-        digests = component_digests(experiment, inputs)
+        result = replace(result, digests=component_digests(experiment, inputs))
+        if known := known_result(result, folder):
+            if is_whole(known, request):
+                plan.done(row)
+                return known
+            result = replace(known, error=None)
         write_texts(folder, inputs.dataset.test.texts)
-        states = plan.states_for(row) or own_states(experiment, inputs, device=request.device, execution=request.execution)
-        figures = finetune(experiment, inputs, device=request.device, execution=request.execution, states=states, report=report)
-        if seeds := range(experiment.seed + 1, experiment.seed + request.n_seeds):
-            further = finetune_seeds(experiment, inputs, seeds, device=request.device, execution=request.execution, states=states)
-            others = dict(zip(seeds, further, strict=True))
+        for so_far in train_seeds(result, row, inputs, request, folder, plan, report):
+            result = so_far
+            write_row(folder, result)
     except UserError as problem:
-        error = str(problem)
+        result = replace(result, error=str(problem))
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
-        error = f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
+        result = replace(result, error=f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}")
     plan.done(row)
-    result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), digests, figures, error, others)
     write_row(folder, result)
+    remove_checkpoints(folder, row)
     return result
+
+
+def train_seeds(result: RowResult, row: Row, inputs: Inputs, request: Request, folder: Path, plan: Plan, report: Report) -> Iterator[RowResult]:
+    """The row with the figures of more and more seeds: its own first, then as many at once as train side by side.
+
+    Until the last one is there, the row's error says which are missing.
+    """
+    experiment, device, execution = request.experiment_of(row), request.device, request.execution_of(row, folder)
+    states = plan.states_for(row) or own_states(experiment, inputs, device=device, execution=execution)
+    further, at_once = further_seeds(result, request), seeds_at_once(experiment, execution, device)
+    for seeds in [(result.seed,), *(further[start : start + at_once] for start in range(0, len(further), at_once))]:
+        known = set(result.others) | ({result.seed} if result.figures else set())
+        if set(seeds) <= known:
+            continue
+        heard = report if result.seed in seeds else lambda event: None
+        found = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=heard), strict=True))
+        missing = [seed for seed in further if seed not in known | found.keys()]
+        result = replace(
+            result,
+            figures=found.pop(result.seed, result.figures),
+            others=result.others | found,
+            error=f"the run ended before the seeds {missing[0]} to {missing[-1]} did: go on with it, or run the row again" if missing else None,
+        )
+        yield result
+
+
+def known_result(asked: RowResult, folder: Path) -> RowResult | None:
+    """What the folder holds of a row, if it depends on the same as what is asked.  A file that was damaged or altered holds nothing."""
+    try:
+        known = read_row(folder, asked.row)
+    except ResultsError as error:
+        warnings.warn(f"{error}; the row starts again", stacklevel=2)
+        return None
+    return known if known and (known.digests, known.seed) == (asked.digests, asked.seed) else None
+
+
+def is_whole(result: RowResult, request: Request) -> bool:
+    """Whether nothing of a row is missing."""
+    return result.figures is not None and result.error is None and set(result.others) == set(further_seeds(result, request))
+
+
+def further_seeds(result: RowResult, request: Request) -> range:
+    """The seeds that run beside a row's own."""
+    return range(result.seed + 1, result.seed + request.n_seeds)
+
+
+def checkpoints_of(folder: Path, row: Row) -> Path:
+    """Where a row's trainings leave off."""
+    return folder / "checkpoints" / f"row-{row.number:02d}"
+
+
+def remove_checkpoints(folder: Path, row: Row) -> None:
+    """What a row that ended leaves behind."""
+    own = checkpoints_of(folder, row)
+    shutil.rmtree(own, ignore_errors=True)
+    with suppress(OSError):
+        own.parent.rmdir()  # after the last row that had any
 
 
 def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> tuple[Results, list[RowVerdict]]:

@@ -1,17 +1,21 @@
 """One run shared by the nineteen row tests: its options, its results folder, and the table at the end."""
 
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
-from bench.options import add_expected, add_lenient, add_out, add_request, request_from, strictness_from
+from bench.options import add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
 from bench.report.terminal import make_console, print_progress, print_report
-from bench.results import RowResult, read_results
+from bench.report.text import say
+from bench.results import RowResult, in_use, read_results
+from bench.resuming import begin
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, plan_of, run_row, start_run
+from bench.run import Request, finish, plan_of, run_row
+from bench.stopping import code_of, name_of, resuming_command, terminable
 from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.errors import UserError
@@ -27,12 +31,16 @@ class Suite:
         self.strictness = strictness
         self.finished = 0
         self.plan = plan_of(request)
+        self.stop: BaseException | None = None
 
     def run(self, row: Row) -> RowResult:
         return run_row(row, self.request, self.folder, self.plan)
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
         return judge_row(row, result, read_results(self.folder).info, self.expectations, self.strictness)
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        self.stop = excinfo.value
 
     def show_progress(self, result: RowResult) -> None:
         self.finished += 1
@@ -51,6 +59,7 @@ def pytest_addoption(parser):
     add = parser.getgroup("rows of the benchmark").addoption
     add_request(add)
     add_out(add)
+    add_resume(add)
     add_expected(add)
     add_lenient(add)  # --strict is pytest's own, and asks for the same here
 
@@ -65,8 +74,10 @@ def pytest_configure(config):
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # a benchmark runs as it does without pytest, where a warning is no error
             expectations = load_expectations(option.expected)
-            request = request_from(option)
-            folder = start_run(request, option.out)
+            request, folder = begin(option)
+            held = ExitStack()
+            held.enter_context(in_use(folder))
+            held.enter_context(terminable())
     except UserError as error:
         pytest.exit(f"error: {error}", returncode=2)
     option.xmlpath = option.xmlpath or str(folder / "junit.xml")
@@ -74,7 +85,9 @@ def pytest_configure(config):
     option.benchmark_quiet = True
     if option.tbstyle == "auto":
         option.tbstyle = "no"  # the report under the table says it all
+    config.add_cleanup(held.close)
     config.stash[SUITE] = Suite(request, folder, expectations, strictness_from(option))
+    config.pluginmanager.register(config.stash[SUITE])  # it hears of interruptions
 
 
 def pytest_generate_tests(metafunc):
@@ -102,6 +115,8 @@ def pytest_sessionfinish(session):
         benchmarks = session.config._benchmarksession.benchmarks
         benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark]
         suite.finish(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
+        if suite.stop:
+            session.exitstatus = code_of(suite.stop)
         if session.exitstatus == pytest.ExitCode.OK and not holds(suite.results, suite.verdicts):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return (yield)
@@ -110,3 +125,5 @@ def pytest_sessionfinish(session):
 def pytest_terminal_summary(config):
     if suite := config.stash.get(SUITE, None):
         print_report(make_console(), suite.results, suite.verdicts)
+        if suite.stop:
+            say(make_console(), f"{name_of(suite.stop)}: go on with {resuming_command(suite.folder)}, or with --resume {suite.folder} under nox")

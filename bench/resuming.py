@@ -1,0 +1,83 @@
+"""A results folder is a run: asking again what it was asked, and going on with it."""
+
+import argparse
+import io
+import shlex
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+
+from bench.environment import Environment, describe_environment
+from bench.options import add_request, make_parser, request_from
+from bench.results import ResultsError, RunInfo, read_info
+from bench.run import Request, start_run
+from gptcore.errors import UsageError
+from gptcore.execution import set_threads
+
+# What may differ when a run goes on.  The commit may: the digest of the code says whether it matters.
+FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")
+
+
+def begin(options: argparse.Namespace) -> tuple[Request, Path]:
+    """What to run and where: a new run in a new folder, or with `--resume` the one that a folder holds.  Raises UserError for what cannot be."""
+    if options.resume is None:
+        request = request_from(options)
+        return request, start_run(request, options.out)
+    refuse_other_options(options)
+    return resume(options.resume), options.resume
+
+
+def refuse_other_options(options: argparse.Namespace) -> None:
+    """Raise UsageError where something is asked beside `--resume` that a folder's run has been asked already."""
+    blank = argparse.ArgumentParser()
+    add_request(blank.add_argument)
+    usual = vars(blank.parse_args([])) | {"out": None}
+    if also := [name for name, value in usual.items() if getattr(options, name) != value]:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in also)
+        raise UsageError(f"--resume goes on with what {options.resume} was asked, and {flags} asks for something else: leave that out, or start a new run")
+
+
+def resume(folder: Path) -> Request:
+    """The request of a folder's run, ready to go on.
+
+    Raises ResultsError for a folder without a run, or one that was begun by other code, other versions or on another machine.
+    """
+    info = read_info(folder)
+    request = request_of(info, folder)
+    set_threads(request.threads, request.tier.threads)
+    if changes := differences(info.environment, describe_environment(request.device)):
+        raise ResultsError(
+            f"{folder} cannot be continued here, {'; '.join(changes)}: rows of one table must come from the same code, versions and machine; "
+            "go back to those, or start a new run"
+        )
+    return request
+
+
+def request_of(info: RunInfo, folder: Path) -> Request:
+    """What a folder's run was asked.  Raises ResultsError where its command is none of this version, UserError where it cannot run here."""
+    _, _, _, *words = shlex.split(info.command) or [""] * 3
+    try:
+        with redirect_stderr(io.StringIO()):
+            options = make_parser().parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
+    except SystemExit as error:
+        raise ResultsError(f"{folder} was asked `{info.command}`, which this version does not know: use the version that began it") from error
+    return request_from(options)
+
+
+def differences(before: Environment, now: Environment) -> list[str]:
+    """Sentences on what differs between two environments and could move figures."""
+    changes = []
+    for name, old in vars(replace(before)).items():
+        new = getattr(now, name)
+        if name in FREE_TO_DIFFER or old == new:
+            continue
+        if name == "code":
+            changes.append(f"the code is another one than at commit {before.git_commit[:10] or 'unknown'}")
+        else:
+            changes.append(f"{name.replace('_', ' ')} was {shown(old)} and is {shown(new)}")
+    return changes
+
+
+def shown(value: object) -> str:
+    """A value of an environment in a sentence."""
+    return ", ".join(f"{name} {one}" for name, one in value.items()) or "not set" if isinstance(value, dict) else str(value) or "unknown"
