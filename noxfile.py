@@ -59,6 +59,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def faults(session: nox.Session) -> None:
+    """Kills, full disks, misbehaving servers and hostile files, for real: under ten minutes on two cores."""
+    install(session, "test")
+    session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
 def smoke(session: nox.Session) -> None:
     """Nineteen rows in miniature, judged against the recorded baseline."""
     run_rows(session, "smoke")

@@ -1,8 +1,9 @@
-"""The commands: `python -m bench list | run | check | record | show | findings | compare | bisect | sensitivity | speed | cache`."""
+"""The commands: `python -m bench list | run | check | verify | record | show | findings | compare | bisect | sensitivity | speed | cache`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,8 @@ from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
 from bench.report.sensitivity import report_sensitivity
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
-from bench.report.text import say
+from bench.report.text import as_json, say
+from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
 from bench.rows import select_rows
@@ -32,6 +34,7 @@ from bench.stopping import Stopped, code_of, name_of, resumable, terminable
 from bench.tiers import TIERS
 from bench.verdicts.judge import holds, judge
 from bench.verdicts.verdict import RowVerdict
+from bench.verification import prepare, verify
 from gptcore.device import pick_device
 from gptcore.errors import UsageError, UserError
 from gptcore.execution import set_threads
@@ -96,6 +99,22 @@ def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:
     results, verdicts = judged
     print_report(terminal, results, verdicts)
     return 0 if holds(results, verdicts) else 1
+
+
+def verify_rows(options: argparse.Namespace) -> int:
+    """`verify`: rows of a folder once more, bit by bit.  Returns 1 where one is not identical."""
+    terminal = make_console()
+    rerun = prepare(options.results, select_rows(options.rows) if options.rows else None)
+    verified = []
+    for row in verify(rerun):
+        verified.append(row)
+        if not options.json:
+            say(terminal, f"[{len(verified)}/{len(rerun.rows)}] {verification_line(row)}")
+    if options.json:
+        print(as_json({"rows": [asdict(row) | {"identical": row.identical} for row in verified], "changes": rerun.changes}))
+    else:
+        say(terminal, verification_summary(verified, rerun.changes), "bold")
+    return 0 if all(row.identical for row in verified) else 1
 
 
 def record_rows(options: argparse.Namespace) -> int:
@@ -179,6 +198,7 @@ COMMANDS = {
     "list": list_rows,
     "run": run,
     "check": check,
+    "verify": verify_rows,
     "record": record_rows,
     "show": show,
     "findings": findings,

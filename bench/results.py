@@ -18,6 +18,7 @@ TierName = Literal["smoke", "full"]
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"
 PATIENCE = 24 * 3600.0  # seconds to wait for another run in the same folder
+LOCK = ".lock"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -97,17 +98,12 @@ Invariants = tuple[Invariant, ...]
 Stored = TypeVar("Stored", RunInfo, RowResult, Texts, Invariants)
 
 
-def make_folder(folder: Path, first_file: str | None = None) -> None:
-    """Make a folder that holds nothing yet.  Raises ResultsError where something stands there already: nothing is overwritten.
-
-    first_file: made empty at once, so that of two runs that start together one gets the folder.
-    """
+def make_folder(folder: Path) -> None:
+    """Make a folder that holds nothing yet.  Raises ResultsError where something stands there already: nothing is overwritten."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        if any(path.name != LOCK for path in folder.iterdir()):
             raise FileExistsError
-        if first_file:
-            (folder / first_file).touch(exist_ok=False)
     except FileExistsError as error:
         raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away") from error
     except OSError as error:
@@ -117,15 +113,17 @@ def make_folder(folder: Path, first_file: str | None = None) -> None:
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
     """Keeps other runs out of a folder; where one is at work there, says so and waits for its end.  Removes what killed ones left half written."""
-    with held(folder / ".lock", f"the run that is at work in {folder}", PATIENCE):
+    with held(folder / LOCK, f"the run that is at work in {folder}", PATIENCE):
         remove_leftovers(folder)
         yield
 
 
 def create_folder(folder: Path, info: RunInfo) -> None:
-    """Make the folder of a run with its `run.json`.  Raises ResultsError where that cannot be."""
-    make_folder(folder, "run.json")
-    _write(folder / "run.json", RunInfo, info)
+    """Make the folder of a run with its `run.json`.  Raises ResultsError where that cannot be: of two runs that want one folder the first gets it."""
+    make_folder(folder)
+    with in_use(folder):
+        make_folder(folder)
+        _write(folder / "run.json", RunInfo, info)
 
 
 def write_row(folder: Path, result: RowResult) -> None:

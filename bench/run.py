@@ -52,7 +52,7 @@ class Request:
     n_seeds: int = 1
     timing_only: bool = False
     perturbation: float = 0.0
-    perturbation_seed: int = 0
+    perturbation_seed: int = 1
     threads: int | None = None
     execution: Execution = Execution()
     checkpoint_every: float = CHECKPOINT_SECONDS

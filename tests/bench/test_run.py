@@ -179,14 +179,24 @@ def test_finishing_an_incomplete_run_reports_the_missing_row(toy_request, tmp_pa
 
 
 def test_a_seed_that_fails_leaves_the_first_one_its_figures(toy_request, tmp_path, monkeypatch):
-    def diverge(*arguments, **keywords):
-        raise TrainingError("the loss is nan")
+    train = bench.run.finetune_seeds
+
+    def diverge(experiment, inputs, seeds, **keywords):
+        if 124 in seeds:
+            raise TrainingError("the loss is nan")
+        return train(experiment, inputs, seeds, **keywords)
 
     monkeypatch.setattr(bench.run, "finetune_seeds", diverge)
     request = toy_request(n_seeds=3)
     (result,) = run_rows(request, start_run(request, tmp_path / "run"))
     assert (result.error, result.others) == ("the loss is nan", {})
     assert result.figures
+
+
+def test_two_runs_that_start_in_one_second_take_folders_of_their_own(toy_request, tmp_path, monkeypatch):
+    monkeypatch.setattr(bench.run, "default_folder", lambda name: tmp_path / name)
+    folders = [start_run(toy_request(), None) for _ in range(3)]
+    assert [folder.name for folder in folders] == ["smoke", "smoke-2", "smoke-3"]
 
 
 def test_seeds_beyond_the_largest_are_refused(toy_request):

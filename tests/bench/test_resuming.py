@@ -1,0 +1,249 @@
+from dataclasses import replace
+
+import pytest
+
+import bench.options
+import bench.plan
+import bench.resuming
+import bench.run
+from bench.__main__ import main
+from bench.expectations import save_expectations
+from bench.recording.baselines import repeatable_figures
+from bench.results import read_info, read_results, row_file, write_row
+from bench.resuming import differences, request_of, resume
+from bench.run import run_rows, start_run
+from gptcore.errors import TrainingError, UserError
+from gptcore.execution import Execution
+from gptcore.inputs import Sources
+from gptcore.state_cache import StateCache, default_folder
+
+
+@pytest.fixture(autouse=True)
+def toy_smoke(monkeypatch, toy_tier):
+    monkeypatch.setitem(bench.options.TIERS, "smoke", toy_tier)
+
+
+@pytest.fixture
+def recorded(tmp_path, toy_run):
+    path = tmp_path / "recorded.json"
+    save_expectations(path, toy_run.expectations)
+    return path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The seeds that really trained, call by call."""
+    calls = []
+    finetune_seeds = bench.run.finetune_seeds
+
+    def counting(experiment, inputs, seeds, **keywords):
+        calls.append(tuple(seeds))
+        return finetune_seeds(experiment, inputs, seeds, **keywords)
+
+    monkeypatch.setattr(bench.run, "finetune_seeds", counting)
+    return calls
+
+
+def figures_in(folder):
+    return {number: repeatable_figures(result.figures) for number, result in read_results(folder).rows.items()}
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_table(toy_request, tmp_path, recorded, trained, capsys):
+    whole, broken = (start_run(toy_request("1-5"), tmp_path / name) for name in ("whole", "broken"))
+    list(run_rows(toy_request("1-5"), whole))
+    rows = run_rows(toy_request("1-5"), broken)
+    next(rows), next(rows)
+    kept = row_file(broken, 2).read_bytes()
+    del trained[:]
+    assert main(["run", "--resume", str(broken), "--expected", str(recorded)]) == 1  # rows 3 to 5 have no baseline
+    assert len(trained) == 3
+    assert figures_in(broken) == figures_in(whole)
+    assert row_file(broken, 2).read_bytes() == kept
+    assert "of the smoke tier on cpu, threads: 1; continuing" in capsys.readouterr().out
+    assert (broken / "table.md").is_file()
+
+
+def test_a_finished_run_is_judged_again_and_nothing_runs(toy_run, recorded, trained):
+    before = {path.name: path.read_bytes() for path in toy_run.folder.glob("row-*.json")}
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert trained == []
+    assert {path.name: path.read_bytes() for path in toy_run.folder.glob("row-*.json")} == before
+
+
+def test_a_row_whose_inputs_changed_runs_again(toy_run, recorded, trained):
+    stale = toy_run.results.rows[2]
+    write_row(toy_run.folder, replace(stale, digests=stale.digests | {"data": "0" * 64}))
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert trained == [(123,)]
+    assert read_results(toy_run.folder).rows[2].digests == stale.digests
+
+
+def test_a_row_that_failed_runs_again(toy_run, recorded, trained):
+    write_row(toy_run.folder, replace(toy_run.results.rows[1], figures=None, error="out of memory"))
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert trained == [(123,)]
+
+
+def test_a_damaged_row_is_told_of_and_runs_again(toy_run, recorded, trained):
+    path = row_file(toy_run.folder, 1)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.warns(UserWarning, match=r"row-01\.json .*; the row starts again"):
+        assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert trained == [(123,)]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(toy_run, recorded):
+    (toy_run.folder / ".row-02.json.4711.tmp").write_text("{")
+    main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)])
+    assert not list(toy_run.folder.glob(".*.tmp"))
+
+
+def test_seeds_that_are_there_are_not_trained_again(toy_request, tmp_path, recorded, trained, monkeypatch):
+    monkeypatch.setattr(bench.run, "seeds_at_once", lambda *arguments: 2)
+    request = toy_request("5", n_seeds=6)
+    whole, broken = (start_run(request, tmp_path / name) for name in ("whole", "broken"))
+    list(run_rows(request, whole))
+    assert trained == [(123,), (124, 125), (126, 127), (128,)]
+    counting = bench.run.finetune_seeds
+
+    def stopping(experiment, inputs, seeds, **keywords):
+        if 126 in seeds:
+            raise KeyboardInterrupt
+        return counting(experiment, inputs, seeds, **keywords)
+
+    monkeypatch.setattr(bench.run, "finetune_seeds", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_rows(request, broken))
+    assert read_results(broken).rows[5].error == "the run ended before the seeds 126 to 128 did: go on with it, or run the row again"
+    monkeypatch.setattr(bench.run, "finetune_seeds", counting)
+    del trained[:]
+    main(["run", "--resume", str(broken), "--expected", str(recorded)])
+    assert trained == [(126, 127), (128,)]
+    ours, theirs = (read_results(folder).rows[5] for folder in (broken, whole))
+    assert [*ours.others] == [*theirs.others] == [124, 125, 126, 127, 128]
+    assert {seed: repeatable_figures(one) for seed, one in ours.others.items()} == {seed: repeatable_figures(one) for seed, one in theirs.others.items()}
+    assert ours.error is None
+
+
+def test_a_run_that_goes_on_cuts_the_same_passes(toy_request, tmp_path, monkeypatch):
+    """Last bits depend on which rows share a pass: those that are finished take part in the plan."""
+    planned = []
+    share = bench.plan.share_states
+
+    def watched(needs, *arguments, **keywords):
+        planned.append(len(needs))
+        return share(needs, *arguments, **keywords)
+
+    monkeypatch.setattr(bench.plan, "share_states", watched)
+    folder = start_run(toy_request("1-4"), tmp_path / "run")
+    next(run_rows(toy_request("1-4"), folder))
+    list(run_rows(toy_request("1-4"), folder))
+    assert planned == [4, 4]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"seed": 7, "n_seeds": 2, "threads": 1},
+        {"execution": Execution(plain=True), "checkpoint_every": 7.5},
+        {"execution": Execution(compiled=True, memory_budget=3 * 2**28)},
+        {"perturbation": 1e-6, "perturbation_seed": 3},
+        {"timing_only": True},
+        {"precision": "bf16"},
+        {"sources": Sources(limit_train=9)},
+    ],
+    ids=str,
+)
+def test_a_folder_tells_the_request_it_was_made_for(toy_request, tmp_path, asked):
+    request = bench.run.checked(toy_request("1,3-4", **asked))
+    folder = start_run(request, tmp_path / "run")
+    again = request_of(read_info(folder), folder)
+    assert replace(again, tier=request.tier) == request
+
+
+def test_kept_states_and_folders_are_asked_for_again(toy_request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    request = toy_request("1", execution=Execution(cache=StateCache(default_folder(), 2**30)), sources=Sources(weights=tmp_path / "own weights"))
+    folder = start_run(request, tmp_path / "run")
+    monkeypatch.chdir("/")
+    again = request_of(read_info(folder), folder)
+    assert (again.execution, again.sources) == (request.execution, request.sources)
+
+
+@pytest.mark.parametrize("also", [["--rows", "1"], ["--out", "elsewhere"], ["--seeds", "2"], ["--plain"], ["--device", "cpu"], ["--tier", "full"]])
+def test_nothing_else_may_be_asked_beside_resume(toy_run, also, capsys):
+    assert main(["run", "--resume", str(toy_run.folder), *also]) == 2
+    assert f"{also[0]} asks for something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"code": "0" * 64}, "the code is another one than at commit"),
+        ({"threads": 9}, "threads was 9 and is 1"),
+        ({"python": "3.10.1"}, "python was 3.10.1 and is"),
+        ({"device_name": "Fast CPU"}, "device name was Fast CPU and is"),
+        ({"environment_variables": {"MKL_CBWR": "AVX2"}}, "environment variables was MKL_CBWR AVX2 and is"),
+    ],
+)
+def test_what_would_move_figures_is_told(toy_run, change, sentence):
+    here = toy_run.results.info.environment
+    (told,) = differences(replace(here, **change), here)
+    assert told.startswith(sentence)
+
+
+def test_the_clock_and_the_commit_may_differ(toy_run):
+    here = toy_run.results.info.environment
+    assert differences(replace(here, date="1970-01-01", git_commit="0" * 40, git_dirty=not here.git_dirty, cores=99), here) == []
+
+
+def test_rows_of_other_code_are_never_mixed_in(toy_run, recorded, capsys, monkeypatch):
+    here = toy_run.results.info.environment
+    monkeypatch.setattr(bench.resuming, "describe_environment", lambda device: replace(here, code="1" * 64))
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 2
+    assert "rows of one table must come from the same code, versions and machine" in capsys.readouterr().err
+
+
+def test_a_command_of_another_version_is_refused(toy_run):
+    info = replace(toy_run.results.info, command="python -m bench run --tier smoke --fly")
+    with pytest.raises(UserError, match="`python -m bench run --tier smoke --fly`, which this version does not know"):
+        request_of(info, toy_run.folder)
+
+
+def test_a_folder_without_a_run_cannot_go_on(tmp_path):
+    with pytest.raises(UserError, match=r"holds no run\.json"):
+        resume(tmp_path)
+
+
+def test_a_long_row_goes_on_from_its_checkpoint(toy_request, tmp_path, monkeypatch):
+    request = toy_request("5", checkpoint_every=1e-9)
+    whole, broken = (start_run(request, tmp_path / name) for name in ("whole", "broken"))
+    list(run_rows(request, whole))
+
+    class Stop(BaseException):
+        pass
+
+    def stop(event):
+        raise Stop
+
+    with pytest.raises(Stop):
+        list(run_rows(request, broken, lambda row: stop))
+    assert [path.name for path in (broken / "checkpoints" / "row-05").iterdir()] == ["seed-123.safetensors"]
+    step = bench.run.finetune_seeds.__globals__["train"].__globals__["torch"].optim.AdamW.step
+    steps = []
+    monkeypatch.setattr("torch.optim.AdamW.step", lambda self, *arguments: steps.append(1) or step(self, *arguments))
+    list(run_rows(request, broken))
+    assert len(steps) == 2  # of three
+    assert figures_in(broken) == figures_in(whole)
+    assert not (broken / "checkpoints").exists()
+
+
+def test_a_row_that_fails_leaves_no_checkpoint(toy_request, tmp_path):
+    def fail(event):
+        raise TrainingError("the loss is nan")
+
+    request = toy_request("5", checkpoint_every=1e-9)
+    folder = start_run(request, tmp_path / "run")
+    list(run_rows(request, folder, lambda row: fail))
+    assert not (folder / "checkpoints").exists()
