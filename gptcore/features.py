@@ -140,6 +140,7 @@ class Features:
     """One experiment's view of frozen states, in its own numbering of rows, with an account of what they cost.
 
     spent: seconds really spent on passes for this view.  charged: seconds the passes it read would have cost it alone.
+    ahead: those of `spent` that passed before training began.
     """
 
     def __init__(self, states: FrozenStates, need: Need) -> None:
@@ -153,7 +154,17 @@ class Features:
             index = int(self.indices[number])
             self.longest[index] = max(self.longest.get(index, 0), len(need.rows[number]))
         self.read: set[int] = set()
-        self.spent = self.charged = 0.0
+        self.spent = self.charged = self.ahead = 0.0
+
+    def compute_ahead(self, model: GPT) -> None:
+        """Before training: the passes that go deeper than this experiment's own frozen part, since others share them, while all of `model` is untouched."""
+        for number in sorted({self.states.pass_of[index] for index in self.indices.tolist()} - self.states.seconds.keys()):
+            if self.states.passes[number].depths[-1] > self.need.depth:
+                started = time.perf_counter()
+                self.states.compute(number, model)
+                if not self.longest.keys().isdisjoint(self.states.passes[number].rows):  # else only the final counts read it
+                    self.ahead += time.perf_counter() - started
+        self.spent += self.ahead
 
     def of(self, numbers: Tensor, model: GPT) -> Tensor:
         """numbers: (B,) int64.  Returns (B, T, D), T the longest of the rows; behind a shorter one's end stand other rows' states, for no one to read."""

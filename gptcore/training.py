@@ -112,7 +112,7 @@ def finetune_together(
     checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
     schedule = draw_schedule(experiment, setup.sizes, seeds)
     trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain, checkpoint=checkpoint)
-    real_seconds = checkpoint.seconds
+    real_seconds = checkpoint.seconds + (features.ahead if features else 0.0)
     spared = features.charged - features.spent if features else 0.0
     graded = {name: answer(learner, setup.splits[name], batches, device) for name, batches in schedule.final.items()}
     weight_norms = learner.norms(learner.parameters)
@@ -177,9 +177,14 @@ class Setup:
 def set_up(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None) -> Setup:
     """Encoded texts, and what trains, for some seeds."""
     splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
-    models = build_classifiers(experiment, inputs, seeds, device)
+    models: Iterator[GPT] = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
     features = Features(states, need_in(splits, experiment)) if depth and states and states.place != "not kept" else None
+    if features:
+        first = next(models)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=experiment.precision == "bf16"):
+            features.compute_ahead(first)
+        models = chain((first,), models)
     learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
     return Setup(splits, learner, features, depth)
 

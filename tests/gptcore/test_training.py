@@ -273,3 +273,15 @@ def test_training_separates_two_plain_classes(miniature, inputs_of):
     result = finetune(experiment, inputs_of(experiment, dataset=Dataset(split, split, split)), device=CPU)
     assert result.counts["test"].accuracy == 1
     assert result.history[-1].train_loss < result.history[0].train_loss / 2
+
+
+def test_a_row_that_trains_a_block_others_keep_frozen_leaves_them_its_untouched_states(miniature, inputs_of):
+    """A pass may go through blocks that the row which first asks for it trains; what it leaves to others must come from before."""
+    shallow, deep = miniature(trainable_layers="last_two_blocks", learning_rate=0.1), miniature(context_length="model_context_length")
+    inputs = inputs_of(deep)
+    states = share_states([need_of(one, inputs) for one in (shallow, deep)], shallow, inputs, device=CPU, execution=Execution())
+    finetune(shallow, inputs, device=CPU, states=states)
+    shared, alone = finetune(deep, inputs, device=CPU, states=states), finetune(deep, inputs, device=CPU)
+    losses = [torch.tensor([one.train_loss for one in result.history]) for result in (shared, alone)]
+    torch.testing.assert_close(*losses, atol=1e-6, rtol=0)
+    assert shared.counts == alone.counts
