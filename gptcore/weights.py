@@ -1,20 +1,26 @@
 """Where a GPT's weights come from: PyTorch's random initialisation, or safetensors in the Hugging Face layout.  (SPEC §3)"""
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.assets import verified
-from gptcore.errors import AssetError
+from gptcore.errors import AssetError, UserError, causes_of
+from gptcore.locks import held
 from gptcore.model import GPT, GPTConfig
+from gptcore.places import is_there, printable, why
 
 FILE_NAME = "model.safetensors"
+PATIENCE_SECONDS = 6 * 3600  # for another process to download: the largest file has 6.4 GB
+LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -58,20 +64,47 @@ def find_pretrained(config: GPTConfig, folder: Path | None = None) -> Path:
         return verified(download_pretrained(pinned).resolve(), pinned.sha256)  # resolved: the Hub's cache holds a link to the file
     places = [folder / pinned.repository.split("/")[1], folder / pinned.repository, folder]
     for place in places:
-        if (place / FILE_NAME).is_file():
+        if is_there(place / FILE_NAME):
             return place / FILE_NAME
-    raise AssetError(f"{folder} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
+    raise AssetError(f"{printable(folder)} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
 
 
 def download_pretrained(pinned: PinnedWeights) -> Path:
-    """The file in the Hub's local cache; downloads resume where they broke off.  Raises AssetError without a network."""
+    """The file in the Hub's local cache; downloads resume where they broke off, and one process at a time makes one.
+
+    The Hub's client waits at most HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT seconds (10 unless set) for a byte, and gives up after a few such waits.
+    Raises AssetError where the download fails, or another process downloads for longer than PATIENCE_SECONDS.
+    """
+    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}"  # where the Hub's client keeps its own
     try:
-        return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
+        with held(lock, f"the download of {pinned.repository}", PATIENCE_SECONDS):
+            return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
     except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
         raise AssetError(
-            f"{pinned.repository} could not be downloaded ({type(error).__name__}): on a machine without network name a folder that holds "
+            f"{pinned.repository} could not be downloaded ({what_the_hub_lacked(error)}): mend that and run again, or name a folder that holds "
             f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
         ) from error
+
+
+def what_the_hub_lacked(error: Exception) -> str:
+    """Why the Hub's client failed, in a few words: its own messages fill several lines."""
+    causes = causes_of(error)
+    for cause in causes:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in LOCAL_FAULTS:
+            return f"{constants.HF_HUB_CACHE}: {why(cause)}"
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
+        return "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it"
+    if any("Timeout" in type(cause).__name__ for cause in causes):
+        return "timed out"
+    for cause in causes:
+        if status := getattr(getattr(cause, "response", None), "status_code", None):
+            return f"HTTP {status}"
+    return f"no connection, {type(causes[-1]).__name__}" if isinstance(error, LocalEntryNotFoundError) else type(error).__name__
 
 
 def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
@@ -83,12 +116,12 @@ def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
 def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
     """A GPT with the weights in `path`, in float32; its vocabulary head is the transposed token embedding, as GPT-2 ties them.
 
-    Raises AssetError where the file is no safetensors or holds another model.
+    Raises AssetError where the file is no safetensors, holds another model, or numbers that are none.
     """
     try:
         stored = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise AssetError(f"{path} is no readable safetensors file ({error}): delete it and fetch it again") from error
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # the latter: dtypes that torch lacks, and no room
+        raise AssetError(f"{printable(path)} is no readable safetensors file ({error}): delete it and fetch it again") from error
     with torch.device("meta"):
         model = GPT(config, causal)
     model.load_state_dict(from_hugging_face(stored, model, path), assign=True)
@@ -98,9 +131,11 @@ def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
 def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> dict[str, Tensor]:
     """Our state dict, in float32, from tensors named as Hugging Face names them, with or without the prefix `transformer.`.
 
-    Raises AssetError, naming the tensor, where one is missing or has another shape than `model`'s.
+    Raises AssetError, naming the tensor, where one is missing, has another shape than `model`'s, or holds anything but finite numbers.
     """
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
+    if len(tensors) != len(stored):
+        raise AssetError(f"{path} holds a tensor twice, with and without the prefix transformer.: name a GPT-2 in the Hugging Face layout")
     if any(name.startswith(f"h.{model.config.n_layer}.") for name in tensors):
         raise AssetError(f"{path} has more than the {model.config.n_layer} blocks of {model.config.name}: name the weights of the right size")
     state: dict[str, Tensor] = {}
@@ -118,8 +153,18 @@ def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> d
                 f"{stored_name} in {path} gives {tuple(tensor.shape)} for {name}, and {model.config.name} needs {tuple(parameter.shape)}: "
                 "name the weights of the right size"
             )
-        state[name] = tensor.to(torch.float32).contiguous()
+        state[name] = finite(tensor, stored_name, path)
     return state
+
+
+def finite(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """The tensor in float32.  Raises AssetError unless it holds fractional numbers, and none that is NaN or infinite."""
+    if not tensor.is_floating_point():
+        raise AssetError(f"{name} in {path} holds {str(tensor.dtype).removeprefix('torch.')}, no fractional numbers: name weights that were not quantised")
+    converted = tensor.to(torch.float32).contiguous()
+    if not all(bound.isfinite() for bound in converted.aminmax()):
+        raise AssetError(f"{name} in {path} holds NaN or infinite numbers: the file was damaged, or its training diverged; name other weights")
+    return converted
 
 
 def to_hugging_face(model: GPT, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
