@@ -12,7 +12,7 @@ from time import monotonic
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from requests import RequestException, Response, Session, Timeout
+from requests import RequestException, Response, Session
 
 from gptcore.deadline import session_for
 from gptcore.errors import causes_of
@@ -158,7 +158,7 @@ def first_byte(response: Response, offset: int, size: int) -> int | None:
     if "html" in headers.get("Content-Type", ""):
         raise DownloadError("a web page instead of the file")
     if announced is not None:
-        raise DownloadError(f"a file of {announced[:20]} bytes instead of {size}")
+        raise DownloadError(f"a file of {announced[:20]} bytes instead of {size}" if announced.isdigit() else "a length that is no number")
     return 0
 
 
@@ -221,10 +221,12 @@ def what_went_wrong(error: Exception) -> DownloadError:
         return DownloadError("no such host, or no network")
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return DownloadError("a certificate that is not trusted")
-    if any(isinstance(cause, Timeout | TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
-        return DownloadError("timed out", passing=True)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return DownloadError("connection refused", passing=True)
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return DownloadError("timed out", passing=True)
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
+        return DownloadError("no connection", passing=True)
     if isinstance(error, ValueError):
         return DownloadError("no usable address")
     return DownloadError("the connection broke", passing=True)

@@ -1,6 +1,21 @@
+import errno
+import hashlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from types import SimpleNamespace
+
+import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from filelock import Timeout
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
@@ -138,6 +153,98 @@ def test_a_file_that_is_no_safetensors_is_refused(damage, weights_of, tmp_path):
         pretrained_gpt(TINY, path, causal=True)
 
 
+def with_header(header, data=b"", length=None):
+    """A safetensors file with this header, JSON or raw bytes, which says it has `length` bytes."""
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded) if length is None else length) + encoded + data
+
+
+def entry(dtype="F32", shape=(2,), begin=0, end=8):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+HEADERS = {
+    "2**60 bytes of header": with_header({"wte.weight": entry()}, bytes(8), length=2**60),
+    "2**64 - 1 bytes of header": with_header({"wte.weight": entry()}, bytes(8), length=2**64 - 1),
+    "no JSON": with_header(b"{" * 64),
+    "no UTF-8": with_header(b'{"\xff\xfe": 1}'),
+    "deep": with_header(b'{"a":' * 50_000 + b"1" + b"}" * 50_000),
+    "a list": with_header([]),
+    "overlapping": with_header({"wte.weight": entry(), "wpe.weight": entry(begin=4, end=12)}, bytes(12)),
+    "a gap": with_header({"wte.weight": entry(), "wpe.weight": entry(begin=12, end=20)}, bytes(20)),
+    "beyond the end": with_header({"wte.weight": entry(begin=0, end=2**40)}, bytes(8)),
+    "backwards": with_header({"wte.weight": entry(begin=8, end=0)}, bytes(8)),
+    "negative": with_header({"wte.weight": entry(begin=-8, end=0)}, bytes(8)),
+    "another length than its shape": with_header({"wte.weight": entry(shape=(3,))}, bytes(8)),
+    "a shape that overflows": with_header({"wte.weight": entry(shape=(2**40, 2**40))}, bytes(8)),
+    "an unknown dtype": with_header({"wte.weight": entry(dtype="Q99")}, bytes(8)),
+    "no dtype": with_header({"wte.weight": {"shape": [2], "data_offsets": [0, 8]}}, bytes(8)),
+    "NaN in JSON": with_header(b'{"wte.weight": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 8]}}', bytes(8)),
+    "trailing bytes": with_header({"wte.weight": entry()}, bytes(800)),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_makes_no_sense_is_refused(header, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(HEADERS[header])
+    with pytest.raises(AssetError, match=r"model\.safetensors is no readable safetensors file \(.*\): delete it and fetch it again"):
+        pretrained_gpt(TINY, path, causal=True)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [with_header({}), with_header({"__metadata__": {"a": "b"}}), with_header({"wte.weight": entry(), "__metadata__": {"a": "b"}}, bytes(8))],
+)
+def test_a_header_without_the_tensors_is_refused(header, tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header)
+    with pytest.raises(AssetError, match=r"lacks the tensor|needs"):
+        pretrained_gpt(TINY, path, causal=True)
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+def test_no_damage_to_a_header_is_more_than_a_sentence(data, weights_of, tmp_path):
+    path, content = tmp_path / "model.safetensors", bytearray(weights_of(TINY).read_bytes())
+    last = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    with suppress(AssetError):
+        pretrained_gpt(TINY, path, causal=True)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["wte.weight", "h.1.attn.c_attn.weight", "ln_f.bias"])
+def test_numbers_that_are_none_are_refused(bad, name, stored, load):
+    stored[name].view(-1)[-1] = bad
+    with pytest.raises(AssetError, match=f"{name} in .* holds NaN or infinite numbers"):
+        load(stored)
+
+
+def test_numbers_too_large_for_float32_are_refused(stored, load):
+    with pytest.raises(AssetError, match=r"ln_f\.bias in .* holds NaN or infinite numbers"):
+        load(stored | {"ln_f.bias": torch.full((24,), 1e300, dtype=torch.float64)})
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_whole_numbers_are_no_weights(dtype, stored, load):
+    with pytest.raises(AssetError, match=rf"ln_f\.bias in .* holds {str(dtype)[6:]}, no fractional numbers"):
+        load(stored | {"ln_f.bias": torch.zeros(24, dtype=dtype)})
+
+
+def test_a_tensor_under_both_its_names_is_refused(stored, load):
+    with pytest.raises(AssetError, match=r"holds a tensor twice, with and without the prefix transformer\."):
+        load(stored | {"transformer.ln_f.bias": torch.zeros(24)})
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_folder_that_cannot_be_is_a_sentence(name, tmp_path):
+    with pytest.raises(AssetError, match=r"cannot be read \(.+\): check the path"):
+        find_pretrained(SMALL, tmp_path / name)
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(AssetError, match="no readable safetensors file"):
         pretrained_gpt(TINY, tmp_path / "model.safetensors", causal=True)
@@ -168,16 +275,140 @@ def test_a_folder_without_the_weights_says_where_they_belong(tmp_path):
         find_pretrained(GPT2_SIZES["gpt2-xl (1558M)"], tmp_path)
 
 
-def test_without_network_the_remedies_are_named(monkeypatch):
-    def offline(*arguments, **keywords):
-        raise LocalEntryNotFoundError("offline")
+@pytest.fixture
+def hub_cache(monkeypatch, tmp_path):
+    """An empty cache of the Hub's client."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
 
-    monkeypatch.setattr(gptcore.weights, "hf_hub_download", offline)
-    with pytest.raises(AssetError, match=r"openai-community/gpt2 could not be downloaded .*--weights_dir or GPTCORE_WEIGHTS_DIR.*--weights random"):
+
+def arising_from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("offline\nand more"), "no connection, LocalEntryNotFoundError"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), socket.gaierror(-2, "Name or service not known")), "no connection, gaierror"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), OfflineModeIsEnabled("offline")), "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), TimeoutError("slow")), "timed out"),
+        (OSError(errno.ENOSPC, "No space left on device"), "hub: No space left on device"),
+        (arising_from(RuntimeError("many\nlines"), PermissionError(errno.EACCES, "Permission denied")), "hub: Permission denied"),
+        (HfHubHTTPError("many\nlines", response=SimpleNamespace(status_code=503, headers={}, request=None)), "HTTP 503"),
+        (RuntimeError("many\nlines"), "RuntimeError"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_whatever_the_hubs_client_raises_is_one_sentence_with_the_remedies(error, reason, hub_cache, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(gptcore.weights, "hf_hub_download", fail)
+    remedies = (
+        r"mend that and run again, or name a folder that holds gpt2/model\.safetensors with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
+    )
+    with pytest.raises(AssetError, match=rf"^openai-community/gpt2 could not be downloaded \(.*{reason}\): {remedies}$"):
         find_pretrained(SMALL)
 
 
-def test_a_download_is_pinned_and_verified(monkeypatch, tmp_path):
+def test_a_hub_cache_that_cannot_be_written_is_one_sentence(hub_cache):
+    hub_cache.touch()
+    with pytest.raises(AssetError, match=r"openai-community/gpt2 could not be downloaded \(.*\.lock cannot be made \(.*\): make its folder one"):
+        find_pretrained(SMALL)
+
+
+def test_who_waits_too_long_for_the_hub_gives_up(hub_cache, monkeypatch, capsys):
+    def busy(lock, timeout):
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr("gptcore.locks.FileLock.acquire", busy)
+    with pytest.raises(AssetError, match=r"could not be downloaded \(another process still holds"):
+        find_pretrained(SMALL)
+    assert capsys.readouterr().err == "waiting for the download of openai-community/gpt2 by another process\n"
+
+
+HUB = """
+import sys
+from gptcore.errors import AssetError
+from gptcore.weights import PinnedWeights, download_pretrained
+from gptcore.assets import verified
+pinned = PinnedWeights("openai-community/gpt2", sys.argv[1], sys.argv[2])
+try:
+    print(verified(download_pretrained(pinned).resolve(), pinned.sha256).read_bytes().decode())
+except AssetError as error:
+    sys.exit(f"error: {error}")
+"""
+REVISION, CONTENT = "a" * 40, b"the right weights"
+
+
+@pytest.fixture
+def from_hub(server, tmp_path):
+    """Fetches the weights in another process from a Hub that this test's server plays.  Returns exit code, output and the last line of complaint."""
+
+    def run(**environment):
+        settings = {"HF_ENDPOINT": server.at(""), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        timeouts = {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1"}
+        command = (sys.executable, "-c", HUB, REVISION, hashlib.sha256(CONTENT).hexdigest())
+        child = subprocess.run(command, env=os.environ | settings | timeouts | environment, capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in child.stderr
+        return child.returncode, child.stdout.strip(), child.stderr.strip().split("\n")[-1]
+
+    return run
+
+
+def as_hub(answer, content=CONTENT):
+    """The way the Hub tells of a file, and then what it sends."""
+
+    def either(handler):
+        if handler.command != "HEAD":
+            return answer(handler)
+        handler.begin(200, len(content), ETag=f'"{hashlib.sha256(content).hexdigest()}"', X_Repo_Commit=REVISION)
+        return None
+
+    return either
+
+
+HUB_PAGE = f"/openai-community/gpt2/resolve/{REVISION}/model.safetensors"
+
+
+@pytest.mark.faults
+def test_a_damaged_file_in_the_hubs_cache_is_named_and_fetched_again_once_it_is_gone(from_hub, server, misbehaving, tmp_path):
+    server.serve(HUB_PAGE, as_hub(misbehaving.whole(CONTENT)))
+    assert from_hub() == (0, CONTENT.decode(), "")
+    (kept,) = (tmp_path / "hf").rglob("blobs/*")
+    kept.chmod(0o600)
+    kept.write_bytes(CONTENT.upper())
+    code, _, complaint = from_hub()
+    assert code == 1
+    assert complaint.startswith(f"error: {kept} has sha256")
+    assert complaint.endswith("replace it, or delete it and it will be fetched anew")
+    kept.unlink()
+    assert from_hub() == (0, CONTENT.decode(), "")
+    server.asked.clear()
+    assert from_hub() == (0, CONTENT.decode(), "")
+    assert server.asked == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", ["stalls", "silent", "fails", "gone", "wrong"])
+def test_a_hub_that_misbehaves_is_one_sentence_in_bounded_time(fault, from_hub, server, misbehaving):
+    answers = {
+        "stalls": as_hub(misbehaving.stall(CONTENT, 5)),
+        "silent": misbehaving.silent,
+        "fails": misbehaving.status(500),
+        "gone": misbehaving.status(404),
+        "wrong": as_hub(misbehaving.whole(CONTENT.upper())),
+    }
+    server.serve(HUB_PAGE, answers[fault])
+    code, said, complaint = from_hub()
+    assert (code, said) == (1, "")
+    expected = {"stalls": "(timed out)", "silent": "(timed out)", "fails": "(HTTP 500)", "gone": "(HTTP 404)", "wrong": "has sha256"}
+    assert expected[fault] in complaint
+
+
+def test_a_download_is_pinned_and_verified(hub_cache, monkeypatch, tmp_path):
     asked = []
 
     def download(repository, name, *, revision):
