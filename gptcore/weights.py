@@ -4,10 +4,11 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gaierror
 
 import torch
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -81,6 +82,8 @@ def download_pretrained(pinned: PinnedWeights) -> Path:
     lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}"  # where the Hub's client keeps its own
     try:
         with held(lock, f"the download of {pinned.repository}", PATIENCE_SECONDS):
+            # The client asks a Hub that is silent or broken for minutes; this asks once and tells why.
+            get_hf_file_metadata(hf_hub_url(pinned.repository, FILE_NAME, revision=pinned.revision), timeout=constants.HF_HUB_ETAG_TIMEOUT)
             return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
     except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
         raise AssetError(
@@ -104,7 +107,9 @@ def what_the_hub_lacked(error: Exception) -> str:
     for cause in causes:
         if status := getattr(getattr(cause, "response", None), "status_code", None):
             return f"HTTP {status}"
-    return f"no connection, {type(causes[-1]).__name__}" if isinstance(error, LocalEntryNotFoundError) else type(error).__name__
+    if any(isinstance(cause, ConnectionError | gaierror) for cause in causes):
+        return "no connection"
+    return type(causes[-1]).__name__
 
 
 def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
