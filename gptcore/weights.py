@@ -79,9 +79,9 @@ def download_pretrained(pinned: PinnedWeights) -> Path:
     cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
     if isinstance(cached, str):
         return Path(cached)
-    lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}"  # where the Hub's client keeps its own
+    lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}.lock"  # where the Hub's client keeps its own
     try:
-        with held(lock, f"the download of {pinned.repository}", PATIENCE_SECONDS):
+        with held(lock, f"another process that downloads {pinned.repository}", PATIENCE_SECONDS):
             # The client asks a Hub that is silent or broken for minutes; this asks once and tells why.
             get_hf_file_metadata(hf_hub_url(pinned.repository, FILE_NAME, revision=pinned.revision), timeout=constants.HF_HUB_ETAG_TIMEOUT)
             return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))

@@ -199,7 +199,7 @@ def test_of_two_processes_one_downloads_and_the_other_waits_and_says_so(server, 
     assert server.stalled.wait(60)
     second = start_fetch(url, CONTENT)
     said = second.stderr.readline()
-    assert said == "waiting for the download of file.bin by another process\n"
+    assert said == "waiting for another process that downloads file.bin\n"
     server.let_go.set()
     assert first.communicate() == (f"{CONTENT.hex()[:10]}\n", "")
     assert second.communicate() == (f"{CONTENT.hex()[:10]}\n", "")
@@ -229,9 +229,12 @@ def test_who_waits_too_long_gives_up(asset_at, server, monkeypatch, capsys):
         raise Timeout(lock.lock_file)
 
     monkeypatch.setattr("gptcore.locks.FileLock.acquire", busy)
-    with pytest.raises(AssetError, match=r"file\.bin could not be downloaded: another process still holds .* after 1800 seconds .*: end that process"):
+    with pytest.raises(
+        AssetError,
+        match=r"file\.bin could not be downloaded: waited 30 minutes for another process that downloads file\.bin: end the process that holds .*\.lock",
+    ):
         fetch(asset_at("/right"))
-    assert capsys.readouterr().err == "waiting for the download of file.bin by another process\n"
+    assert capsys.readouterr().err == "waiting for another process that downloads file.bin\n"
     assert server.asked == []
 
 

@@ -326,9 +326,11 @@ def test_who_waits_too_long_for_the_hub_gives_up(hub_cache, monkeypatch, capsys)
         raise Timeout(lock.lock_file)
 
     monkeypatch.setattr("gptcore.locks.FileLock.acquire", busy)
-    with pytest.raises(AssetError, match=r"could not be downloaded \(another process still holds"):
+    with pytest.raises(
+        AssetError, match=r"could not be downloaded \(waited 360 minutes for another process that downloads openai-community/gpt2: end the process that holds"
+    ):
         find_pretrained(SMALL)
-    assert capsys.readouterr().err == "waiting for the download of openai-community/gpt2 by another process\n"
+    assert capsys.readouterr().err == "waiting for another process that downloads openai-community/gpt2\n"
 
 
 HUB = """
