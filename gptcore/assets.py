@@ -1,40 +1,51 @@
 """Files from outside: found in the assets folder or downloaded into it, and always verified.  Nothing here knows what is in them."""
 
+import errno
 import hashlib
-import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import platformdirs
-import pooch
-from requests import RequestException
-
+from gptcore.download import DownloadError, Limits, Progress, download, part_beside
 from gptcore.errors import AssetError
+from gptcore.locks import LockError, held, lock_beside
+from gptcore.places import cache_folder, is_there, printable, why
 
-TIMEOUT_SECONDS = 30
+PATIENCE_SECONDS = 1800  # for another process to download: longer than the limits let a download take
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file: its place below the assets folder, where it can be had (mirrors in order of preference), its sha256."""
+    """One file: its place below the assets folder, where it can be had (mirrors in order of preference), its sha256, its size in bytes."""
 
     place: str
     urls: tuple[str, ...]
     sha256: str
+    size: int
 
 
 def assets_folder() -> Path:
-    """The folder that holds every asset: $GPTCORE_ASSETS, else the user's cache folder."""
-    named = os.environ.get("GPTCORE_ASSETS")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("gptcore", appauthor=False)
+    """The folder that holds every asset: $GPTCORE_ASSETS, else the user's cache folder.  Raises UsageError where neither is to be found."""
+    return cache_folder("GPTCORE_ASSETS")
 
 
-def fetch(asset: Asset) -> Path:
-    """The verified file.  Downloads it on first use; raises AssetError where that fails or what stands there has another sha256."""
+def fetch(asset: Asset, progress: Progress = lambda done, total: None, *, limits: Limits = Limits(), patience: float = PATIENCE_SECONDS) -> Path:
+    """The verified file.  Downloads it on first use, while other processes that want it wait.
+
+    progress: hears of the download as bytes done, bytes in all.  patience: seconds to wait for another process.
+    Raises AssetError where the download fails or what stands there has another sha256.
+    """
     path = assets_folder() / asset.place
-    if not path.exists():
-        download(asset, path)
+    if not is_there(path):
+        try:
+            with held(lock_beside(path), f"another process that downloads {path.name}", patience):
+                if not is_there(path):
+                    download_from_mirrors(asset, path, progress, limits)
+        except LockError as error:
+            raise AssetError(f"{path.name} could not be downloaded: {error}, or name another folder in GPTCORE_ASSETS") from error
     return verified(path, asset.sha256)
 
 
@@ -52,36 +63,49 @@ def sha256_of(path: Path) -> str:
     """sha256 (hexadecimal) of a file, computed once per process and version of the file.  Raises AssetError where it cannot be read."""
     try:
         status = path.stat()
-        return _sha256_of_version(path.resolve(), status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise AssetError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from error
+        version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return _sha256_of_version(path.resolve(), version)
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{printable(path)} cannot be read ({why(error)}): check the path and its permissions") from error
 
 
 @lru_cache(maxsize=64)
-def _sha256_of_version(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - size and time are part of the cache's key
+def _sha256_of_version(path: Path, version: tuple[int, ...]) -> str:  # noqa: ARG001 - the version is part of the cache's key
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(asset: Asset, path: Path) -> None:
-    """Download to `path` from the first mirror that serves the right bytes; nothing is left behind by one that does not.
+def download_from_mirrors(asset: Asset, path: Path, progress: Progress, limits: Limits) -> None:
+    """Download to `path` from the first mirror that serves the right bytes.  Those that failed in passing are asked again after all others.
 
-    Raises AssetError, saying which file to put where, when none does.
+    Raises AssetError, saying what was wrong with each mirror or with this machine, when there is no more hope; nothing half-written is left then.
     """
-    reasons = []
-    for url in asset.urls:
-        try:
-            pooch.retrieve(
-                url,
-                known_hash=asset.sha256,
-                fname=path.name,
-                path=path.parent,
-                downloader=pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS),
-            )
-            return
-        except (OSError, ValueError, RequestException) as error:
-            reasons.append(f"{url} ({type(error).__name__})")
+    reasons: dict[str, str] = {}
+    hopeful = list(dict.fromkeys(asset.urls))
+    try:
+        for attempt in range(limits.attempts):
+            if attempt and hopeful:
+                time.sleep(limits.pause * 2 ** (attempt - 1))
+            for url in tuple(hopeful):
+                try:
+                    download(url, path, sha256=asset.sha256, size=asset.size, limits=limits, progress=progress)
+                    return
+                except DownloadError as error:
+                    reasons[url] = str(error)
+                    if not error.passing:
+                        hopeful.remove(url)
+    except OSError as error:
+        remove_part(path)
+        remedy = "make room there" if error.errno in NO_ROOM else "make its folder one that you may write to"
+        raise AssetError(f"{printable(path)} cannot be written ({why(error)}): {remedy}, or name another folder in GPTCORE_ASSETS") from error
+    remove_part(path)
+    told = " or ".join(f"{url} ({reason})" for url, reason in reasons.items())
     raise AssetError(
-        f"{path.name} could not be downloaded from {' or '.join(reasons)}: on a machine without network put the file at {path}, "
-        f"or name the folder it belongs to in GPTCORE_ASSETS"
+        f"{path.name} could not be downloaded from {told}: try again later, put the file at {path}, or name the folder it belongs to in GPTCORE_ASSETS"
     )
+
+
+def remove_part(path: Path) -> None:
+    """Remove what a download that failed has left."""
+    with suppress(OSError):
+        part_beside(path).unlink()

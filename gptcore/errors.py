@@ -19,3 +19,11 @@ class DataError(UserError):
 
 class TrainingError(UserError):
     """A training run that has no meaningful result."""
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """The exception, the one it arose from, and so on."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    return causes

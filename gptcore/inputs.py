@@ -1,12 +1,12 @@
 """`Inputs`: what an experiment reads - texts, tokenizer, pretrained weights - and the digests that say whether two figures may be compared."""
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gptcore.assets import sha256_of
 from gptcore.dataset import Dataset, read_csv_folder
 from gptcore.experiment import Experiment, digest_of, settings_of
+from gptcore.places import named_folder
 from gptcore.sms import load_published_dataset
 from gptcore.tokenizer import Tokenizer, gpt2_tokenizer
 from gptcore.weights import find_pretrained
@@ -31,9 +31,8 @@ class Sources:
     limit_train: int | None = None
 
     def with_environment(self) -> "Sources":
-        """The same, with $GPTCORE_WEIGHTS_DIR for the weights where no folder was named."""
-        variable = os.environ.get("GPTCORE_WEIGHTS_DIR")
-        return replace(self, weights=Path(variable)) if variable and not self.weights else self
+        """The same, with $GPTCORE_WEIGHTS_DIR for the weights where no folder was named.  Raises UsageError for an unknown home folder."""
+        return self if self.weights else replace(self, weights=named_folder("GPTCORE_WEIGHTS_DIR"))
 
 
 def gather_inputs(experiment: Experiment, sources: Sources) -> Inputs:

@@ -2,15 +2,20 @@
 
 import hashlib
 import io
+import lzma
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import pandas as pd
 
 from gptcore.assets import Asset, assets_folder, fetch, verified
 from gptcore.dataset import Dataset, Split
+from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.files import write_atomically
+from gptcore.places import is_there, why
 
 ARCHIVE = Asset(
     "sms/sms+spam+collection.zip",
@@ -19,6 +24,7 @@ ARCHIVE = Asset(
         "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
     ),
     "1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3",
+    203_415,
 )
 MEMBER = "SMSSpamCollection"
 MEMBER_SIZE = 477_907
@@ -26,18 +32,36 @@ MEMBER_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239
 
 PUBLISHED_SEED = 123
 
+# All that zipfile and the decompressors below it raise for what is damaged, encrypted, compressed in an unknown way or not there.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
 
 def load_published_dataset() -> Dataset:
     """The published splits, 1045 / 149 / 300 texts.  Downloads the archive on first use; raises AssetError where it is not to be had."""
     return split_collection(balance(read_collection(find_collection())))
 
 
-def find_collection() -> Path:
+def find_collection(progress: Progress = lambda done, total: None) -> Path:
     """Path of the verified collection in the assets folder, taken out of the archive on first use."""
     path = assets_folder() / "sms" / MEMBER
-    if not path.exists():
-        content = extract_member(fetch(ARCHIVE))
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    if not is_there(path):
+        content = extract_member(fetch(ARCHIVE, progress))
+        try:
+            write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        except OSError as error:
+            raise AssetError(f"{path} cannot be written ({why(error)}): make room there, or name another folder in GPTCORE_ASSETS") from error
     return verified(path, MEMBER_SHA256)
 
 
@@ -46,7 +70,7 @@ def extract_member(archive: Path) -> bytes:
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(MEMBER) as member:
             content = member.read(MEMBER_SIZE + 1)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except UNREADABLE as error:
         raise AssetError(f"{archive} holds no readable {MEMBER} ({error}): delete it and run again, it will be fetched anew") from error
     if hashlib.sha256(content).hexdigest() != MEMBER_SHA256:
         raise AssetError(f"{MEMBER} in {archive} is not the published one: delete the archive and run again, it will be fetched anew")

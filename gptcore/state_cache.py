@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import platformdirs
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from gptcore.digests import digest_of_tensors
 from gptcore.files import write_atomically
+from gptcore.places import cache_folder
 
 ENTRY = re.compile(r"[0-9a-f]{64}\.safetensors")
 LEFTOVER = re.compile(rf"\.{ENTRY.pattern}\.\d+\.tmp")  # of a process that ended while it wrote
@@ -115,9 +115,8 @@ class StateCache:
 
 
 def default_folder() -> Path:
-    """The folder to keep states in: $GPTCORE_STATE_CACHE, else one in the user's cache folder."""
-    named = os.environ.get("GPTCORE_STATE_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("gptcore", appauthor=False) / "states"
+    """The folder to keep states in: $GPTCORE_STATE_CACHE, else one in the user's cache folder.  Raises UsageError where neither is to be found."""
+    return cache_folder("GPTCORE_STATE_CACHE", "states")
 
 
 def _read(path: Path, key: str) -> Kept:

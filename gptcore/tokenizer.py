@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import tiktoken
 from gptcore.assets import Asset, fetch, verified
 from gptcore.errors import AssetError
 from gptcore.experiment import digest_of
+from gptcore.places import is_there
 
 END_OF_TEXT = "<|endoftext|>"
 
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 GPT2_URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/encoder.json"
-GPT2_VOCABULARY = Asset("tiktoken/encoder.json", (GPT2_URL,), "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783")
+GPT2_VOCABULARY = Asset("tiktoken/encoder.json", (GPT2_URL,), "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783", 1_042_301)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def find_gpt2_vocabulary(folder: Path | None) -> Path:
     cache = os.environ.get("TIKTOKEN_CACHE_DIR")
     for place in (folder, Path(cache) if cache else None):
         for name in ("encoder.json", tiktoken_name) if place else ():
-            if place and (place / name).is_file():
+            if place and is_there(place / name):
                 return verified(place / name, GPT2_VOCABULARY.sha256)
     if folder:
         raise AssetError(f"{folder} holds no GPT-2 vocabulary: put encoder.json there, or name another folder")
@@ -67,21 +69,38 @@ def find_gpt2_vocabulary(folder: Path | None) -> Path:
 
 
 def read_gpt2_ranks(encoder_json: Path) -> dict[bytes, int]:
-    """Token bytes to id, from GPT-2's file of printable stand-ins for bytes.  (Radford et al. 2019, byte-level BPE)"""
+    """Token bytes to id, from GPT-2's file of printable stand-ins for bytes.  (Radford et al. 2019, byte-level BPE)
+
+    Raises AssetError for anything else.
+    """
     own_character = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
     borrowed = [byte for byte in range(256) if byte not in own_character]
     byte_of = {chr(byte): byte for byte in own_character} | {chr(256 + index): byte for index, byte in enumerate(borrowed)}
-    token_ids = json.loads(encoder_json.read_text(encoding="utf-8"))
-    return {bytes(byte_of[character] for character in token): rank for token, rank in token_ids.items() if token != END_OF_TEXT}
+    try:
+        token_ids = json.loads(encoder_json.read_text(encoding="utf-8"))
+        pairs = [(bytes(byte_of[character] for character in token), rank) for token, rank in token_ids.items() if token != END_OF_TEXT]
+        return ranks_of(pairs)
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise AssetError(f"{encoder_json} is no GPT-2 vocabulary ({error}): it needs one JSON object of tokens and their ids") from error
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
     """Token bytes to id, from a file with one base64 token and its rank a line.  Raises AssetError for anything else."""
     try:
         pairs = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
-        return {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+        return ranks_of([(base64.b64decode(token, validate=True), int(rank)) for token, rank in pairs])
     except (OSError, ValueError, binascii.Error) as error:
         raise AssetError(f"{path} is no ranks file ({error}): it needs one base64 token and its rank a line") from error
+
+
+def ranks_of(pairs: Sequence[tuple[bytes, int]]) -> dict[bytes, int]:
+    """Token bytes to id.  Raises ValueError unless every token stands once and the ids are all numbers from 0 to their count."""
+    ranks = dict(pairs)
+    if len(ranks) != len(pairs):
+        raise ValueError("a token stands twice")
+    if any(type(rank) is not int for rank in ranks.values()) or sorted(ranks.values()) != list(range(len(ranks))):
+        raise ValueError(f"the ids of {len(ranks)} tokens are not all numbers from 0 to {len(ranks) - 1}")
+    return ranks
 
 
 def make_tokenizer(name: str, ranks: dict[bytes, int]) -> Tokenizer:

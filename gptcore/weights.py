@@ -1,45 +1,18 @@
 """Where a GPT's weights come from: PyTorch's random initialisation, or safetensors in the Hugging Face layout.  (SPEC §3)"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.assets import verified
 from gptcore.errors import AssetError
+from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, download_pretrained
 from gptcore.model import GPT, GPTConfig
-
-FILE_NAME = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class PinnedWeights:
-    """One file on the Hugging Face Hub, at one revision."""
-
-    repository: str
-    revision: str
-    sha256: str
-
-
-PINNED_WEIGHTS = {
-    "gpt2-small (124M)": PinnedWeights(
-        "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"
-    ),
-    "gpt2-medium (355M)": PinnedWeights(
-        "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd"
-    ),
-    "gpt2-large (774M)": PinnedWeights(
-        "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", "5f47f3e12f91cd33b662ce7e433b6150ad5512b5884a2cee961b50e9c3bbebce"
-    ),
-    "gpt2-xl (1558M)": PinnedWeights(
-        "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"
-    ),
-}
+from gptcore.places import is_there, printable
 
 # Hugging Face's names inside a block, and ours; its four Conv1D weights are stored transposed.
 NORMS = {"ln_1": "attention_norm", "ln_2": "mlp_norm"}
@@ -58,20 +31,9 @@ def find_pretrained(config: GPTConfig, folder: Path | None = None) -> Path:
         return verified(download_pretrained(pinned).resolve(), pinned.sha256)  # resolved: the Hub's cache holds a link to the file
     places = [folder / pinned.repository.split("/")[1], folder / pinned.repository, folder]
     for place in places:
-        if (place / FILE_NAME).is_file():
+        if is_there(place / FILE_NAME):
             return place / FILE_NAME
-    raise AssetError(f"{folder} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
-
-
-def download_pretrained(pinned: PinnedWeights) -> Path:
-    """The file in the Hub's local cache; downloads resume where they broke off.  Raises AssetError without a network."""
-    try:
-        return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
-    except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
-        raise AssetError(
-            f"{pinned.repository} could not be downloaded ({type(error).__name__}): on a machine without network name a folder that holds "
-            f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
-        ) from error
+    raise AssetError(f"{printable(folder)} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
 
 
 def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
@@ -83,12 +45,12 @@ def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:
 def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
     """A GPT with the weights in `path`, in float32; its vocabulary head is the transposed token embedding, as GPT-2 ties them.
 
-    Raises AssetError where the file is no safetensors or holds another model.
+    Raises AssetError where the file is no safetensors, holds another model, or numbers that are none.
     """
     try:
         stored = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise AssetError(f"{path} is no readable safetensors file ({error}): delete it and fetch it again") from error
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # the latter: dtypes that torch lacks, and no room
+        raise AssetError(f"{printable(path)} is no readable safetensors file ({error}): delete it and fetch it again") from error
     with torch.device("meta"):
         model = GPT(config, causal)
     model.load_state_dict(from_hugging_face(stored, model, path), assign=True)
@@ -98,9 +60,11 @@ def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
 def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> dict[str, Tensor]:
     """Our state dict, in float32, from tensors named as Hugging Face names them, with or without the prefix `transformer.`.
 
-    Raises AssetError, naming the tensor, where one is missing or has another shape than `model`'s.
+    Raises AssetError, naming the tensor, where one is missing, has another shape than `model`'s, or holds anything but finite numbers.
     """
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in stored.items()}
+    if len(tensors) != len(stored):
+        raise AssetError(f"{path} holds a tensor twice, with and without the prefix transformer.: name a GPT-2 in the Hugging Face layout")
     if any(name.startswith(f"h.{model.config.n_layer}.") for name in tensors):
         raise AssetError(f"{path} has more than the {model.config.n_layer} blocks of {model.config.name}: name the weights of the right size")
     state: dict[str, Tensor] = {}
@@ -118,8 +82,18 @@ def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> d
                 f"{stored_name} in {path} gives {tuple(tensor.shape)} for {name}, and {model.config.name} needs {tuple(parameter.shape)}: "
                 "name the weights of the right size"
             )
-        state[name] = tensor.to(torch.float32).contiguous()
+        state[name] = finite(tensor, stored_name, path)
     return state
+
+
+def finite(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """The tensor in float32.  Raises AssetError unless it holds fractional numbers, and none that is NaN or infinite."""
+    if not tensor.is_floating_point():
+        raise AssetError(f"{name} in {path} holds {str(tensor.dtype).removeprefix('torch.')}, no fractional numbers: name weights that were not quantised")
+    converted = tensor.to(torch.float32).contiguous()
+    if not all(bound.isfinite() for bound in converted.aminmax()):
+        raise AssetError(f"{name} in {path} holds NaN or infinite numbers: the file was damaged, or its training diverged; name other weights")
+    return converted
 
 
 def to_hugging_face(model: GPT, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

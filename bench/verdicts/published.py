@@ -12,8 +12,8 @@ from bench.verdicts.durations import judge_published_duration
 from bench.verdicts.verdict import Judgement, Verdict
 from gptcore.dataset import SplitName
 from gptcore.experiment import digest_of, settings_of
+from gptcore.hub import PINNED_WEIGHTS
 from gptcore.result import Result
-from gptcore.weights import PINNED_WEIGHTS
 
 
 def judge_against_published(

@@ -101,13 +101,32 @@ def real_data(monkeypatch, no_files_of_this_machine):
     return folder
 
 
-@pytest.fixture(scope="session")
-def reference():
-    """The independent implementation in reference.py."""
-    spec = importlib.util.spec_from_file_location("gptcore_reference", Path(__file__).with_name("reference.py"))
+def load_helper(name):
+    """The module beside this file: pytest's importlib mode puts none of them on the path."""
+    spec = importlib.util.spec_from_file_location(f"gptcore_{name}", Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """The independent implementation in reference.py."""
+    return load_helper("reference")
+
+
+@pytest.fixture(scope="session")
+def misbehaving():
+    """The ways to misbehave in misbehaving.py."""
+    return load_helper("misbehaving")
+
+
+@pytest.fixture
+def server(misbehaving, monkeypatch):
+    """A server on this machine that answers as the test says."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with misbehaving.running() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import tiktoken
 
 from gptcore.errors import AssetError
 from gptcore.sms import load_published_dataset
-from gptcore.tokenizer import END_OF_TEXT, GPT2_VOCABULARY, gpt2_tokenizer, make_tokenizer, read_ranks
+from gptcore.tokenizer import END_OF_TEXT, GPT2_VOCABULARY, gpt2_tokenizer, make_tokenizer, read_gpt2_ranks, read_ranks
 
 SHA1_NAMES = {"vocab.bpe": "6d1cbeee0f20b3d9449abfede4726ed8212e3aee", "encoder.json": "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6"}
 AWKWARD = (
@@ -64,6 +64,35 @@ def test_an_altered_vocabulary_is_refused(name, tmp_path, monkeypatch):
 
 def test_the_vocabulary_is_the_published_one():
     assert GPT2_VOCABULARY.sha256 == "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+    assert GPT2_VOCABULARY.size == 1_042_301
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content.replace(b"!", b"?", 1), lambda content: b""])
+def test_a_damaged_vocabulary_in_the_assets_folder_is_refused(damage, real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("GPTCORE_ASSETS", str(tmp_path))
+    path = tmp_path / GPT2_VOCABULARY.place
+    path.parent.mkdir()
+    path.write_bytes(damage((real_data / GPT2_VOCABULARY.place).read_bytes()))
+    with pytest.raises(AssetError, match=r"encoder\.json has sha256 .*, expected 196139668be6.*delete it"):
+        gpt2_tokenizer()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "1", '{"a": "0"}', '{"a": 1}', '{"a": true}', '{"a": 0, "b": 0}', '{"\u4e00": 0}', "[" * 100_000, b"\xff"])
+def test_what_is_no_vocabulary_is_a_sentence(content, tmp_path):
+    (tmp_path / "encoder.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(AssetError, match="is no GPT-2 vocabulary"):
+        read_gpt2_ranks(tmp_path / "encoder.json")
+
+
+def test_a_vocabulary_that_vanished_is_a_sentence(tmp_path):
+    with pytest.raises(AssetError, match="is no GPT-2 vocabulary"):
+        read_gpt2_ranks(tmp_path / "encoder.json")
+
+
+def test_a_cache_folder_that_cannot_be_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "x" * 300)
+    with pytest.raises(AssetError, match=r"cannot be read \(File name too long\)"):
+        gpt2_tokenizer()
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -90,7 +119,9 @@ def test_a_ranks_file_is_read(tmp_path):
     assert read_ranks(tmp_path / "ranks") == {b"a": 0, b"bc": 1}
 
 
-@pytest.mark.parametrize("content", ["YQ==", "YQ== zero", "Y!Q== 0", "YQ== 0 1", "\u00fc 0"])
+@pytest.mark.parametrize(
+    "content", ["YQ==", "YQ== zero", "Y!Q== 0", "YQ== 0 1", "\u00fc 0", "YQ== 1", "YQ== -1", "YQ== 0\nYQ== 1", "YQ== 0\nYg== 0", f"YQ== {'9' * 5000}"]
+)
 def test_a_file_of_another_form_is_no_ranks_file(content, tmp_path):
     (tmp_path / "ranks").write_text(content, encoding="utf-8")
     with pytest.raises(AssetError, match="is no ranks file"):

@@ -7,6 +7,7 @@ import bench.speed.timing
 from bench.environment import describe_environment
 from bench.rows import ROWS, Row
 from bench.speed.timing import FrozenSpeed, RowSpeed, Workload, as_one_run, distinct_rows, frozen_speed, make_workload, measure_rows, render_speed, time_rows
+from gptcore.download import DownloadError
 from gptcore.errors import UsageError
 from gptcore.execution import Execution
 from gptcore.features import block_flops
@@ -85,9 +86,9 @@ def test_without_the_published_data_made_up_texts_are_timed(monkeypatch, tmp_pat
     monkeypatch.setenv("GPTCORE_ASSETS", str(tmp_path))
 
     def no_network(*arguments, **keywords):
-        raise OSError("no network")
+        raise DownloadError("no such host, or no network")
 
-    monkeypatch.setattr("gptcore.assets.pooch.retrieve", no_network)
+    monkeypatch.setattr("gptcore.assets.download", no_network)
     with pytest.warns(UserWarning, match="made-up texts are timed instead"):
         workload = make_workload(16, Sources())
     assert len(workload.inputs.dataset.train) == 16

@@ -1,0 +1,84 @@
+"""The pretrained files on the Hugging Face Hub: pinned, fetched by the Hub's own client, and why that failed.  (SPEC §3)"""
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gaierror
+
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+from gptcore.errors import AssetError, UserError, causes_of
+from gptcore.locks import held
+from gptcore.places import why
+
+FILE_NAME = "model.safetensors"
+PATIENCE_SECONDS = 6 * 3600  # for another process to download: the largest file has 6.4 GB
+LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+@dataclass(frozen=True)
+class PinnedWeights:
+    """One file on the Hugging Face Hub, at one revision."""
+
+    repository: str
+    revision: str
+    sha256: str
+
+
+PINNED_WEIGHTS = {
+    "gpt2-small (124M)": PinnedWeights(
+        "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"
+    ),
+    "gpt2-medium (355M)": PinnedWeights(
+        "openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da", "fc5a354a19255ad494f3d71549390baca1ccf61d1d822b9408971705c687c9cd"
+    ),
+    "gpt2-large (774M)": PinnedWeights(
+        "openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519", "5f47f3e12f91cd33b662ce7e433b6150ad5512b5884a2cee961b50e9c3bbebce"
+    ),
+    "gpt2-xl (1558M)": PinnedWeights(
+        "openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2", "0f8b28eb05a8075f48b61b6f35332978c74fc7763fa9fb4051a1c30511736a6a"
+    ),
+}
+
+
+def download_pretrained(pinned: PinnedWeights) -> Path:
+    """The file in the Hub's local cache; downloads resume where they broke off, and one process at a time makes one.
+
+    The Hub's client waits at most HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT seconds (10 unless set) for a byte, and gives up after a few such waits.
+    Raises AssetError where the download fails, or another process downloads for longer than PATIENCE_SECONDS.
+    """
+    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
+    if isinstance(cached, str):
+        return Path(cached)
+    lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}.lock"  # where the Hub's client keeps its own
+    try:
+        with held(lock, f"another process that downloads {pinned.repository}", PATIENCE_SECONDS):
+            # The client asks a Hub that is silent or broken for minutes; this asks once and tells why.
+            get_hf_file_metadata(hf_hub_url(pinned.repository, FILE_NAME, revision=pinned.revision), timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
+    except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
+        raise AssetError(
+            f"{pinned.repository} could not be downloaded ({what_the_hub_lacked(error)}): mend that and run again, or name a folder that holds "
+            f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
+        ) from error
+
+
+def what_the_hub_lacked(error: Exception) -> str:
+    """Why the Hub's client failed, in a few words: its own messages fill several lines."""
+    causes = causes_of(error)
+    for cause in causes:
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno in LOCAL_FAULTS:
+            return f"{constants.HF_HUB_CACHE}: {why(cause)}"
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
+        return "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it"
+    if any("Timeout" in type(cause).__name__ for cause in causes):
+        return "timed out"
+    for cause in causes:
+        if status := getattr(getattr(cause, "response", None), "status_code", None):
+            return f"HTTP {status}"
+    if any(isinstance(cause, ConnectionError | gaierror) for cause in causes):
+        return "no connection"
+    return type(causes[-1]).__name__

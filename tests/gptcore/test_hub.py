@@ -1,0 +1,176 @@
+import errno
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from filelock import Timeout
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+import gptcore.hub
+from gptcore.errors import AssetError
+from gptcore.hub import PINNED_WEIGHTS
+from gptcore.model import GPT2_SIZES
+from gptcore.weights import find_pretrained
+
+SMALL = GPT2_SIZES["gpt2-small (124M)"]
+
+
+@pytest.fixture
+def hub_cache(monkeypatch, tmp_path):
+    """An empty cache of the Hub's client, and a Hub that knows of every file."""
+    monkeypatch.setattr(gptcore.hub, "get_hf_file_metadata", lambda url, timeout: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def arising_from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("offline\nand more"), "LocalEntryNotFoundError"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), socket.gaierror(-2, "Name or service not known")), "no connection"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), OfflineModeIsEnabled("offline")), "HF_HUB_OFFLINE is set, and the Hub's cache does not hold it"),
+        (arising_from(LocalEntryNotFoundError("many\nlines"), TimeoutError("slow")), "timed out"),
+        (OSError(errno.ENOSPC, "No space left on device"), "hub: No space left on device"),
+        (arising_from(RuntimeError("many\nlines"), PermissionError(errno.EACCES, "Permission denied")), "hub: Permission denied"),
+        (HfHubHTTPError("many\nlines", response=SimpleNamespace(status_code=503, headers={}, request=None)), "HTTP 503"),
+        (arising_from(RuntimeError("many\nlines"), ConnectionRefusedError()), "no connection"),
+        (RuntimeError("many\nlines"), "RuntimeError"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_whatever_the_hubs_client_raises_is_one_sentence_with_the_remedies(error, reason, hub_cache, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr(gptcore.hub, "hf_hub_download", fail)
+    remedies = (
+        r"mend that and run again, or name a folder that holds gpt2/model\.safetensors with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
+    )
+    with pytest.raises(AssetError, match=rf"^openai-community/gpt2 could not be downloaded \(.*{reason}\): {remedies}$"):
+        find_pretrained(SMALL)
+
+
+def test_a_hub_cache_that_cannot_be_written_is_one_sentence(hub_cache):
+    hub_cache.touch()
+    with pytest.raises(AssetError, match=r"openai-community/gpt2 could not be downloaded \(.*\.lock cannot be made \(.*\): make its folder one"):
+        find_pretrained(SMALL)
+
+
+def test_who_waits_too_long_for_the_hub_gives_up(hub_cache, monkeypatch, capsys):
+    def busy(lock, timeout):
+        raise Timeout(lock.lock_file)
+
+    monkeypatch.setattr("gptcore.locks.FileLock.acquire", busy)
+    with pytest.raises(
+        AssetError, match=r"could not be downloaded \(waited 360 minutes for another process that downloads openai-community/gpt2: end the process that holds"
+    ):
+        find_pretrained(SMALL)
+    assert capsys.readouterr().err == "waiting for another process that downloads openai-community/gpt2\n"
+
+
+HUB = """
+import sys
+from gptcore.errors import AssetError
+from gptcore.hub import PinnedWeights, download_pretrained
+from gptcore.assets import verified
+pinned = PinnedWeights("openai-community/gpt2", sys.argv[1], sys.argv[2])
+try:
+    print(verified(download_pretrained(pinned).resolve(), pinned.sha256).read_bytes().decode())
+except AssetError as error:
+    sys.exit(f"error: {error}")
+"""
+REVISION, CONTENT = "a" * 40, b"the right weights"
+
+
+@pytest.fixture
+def from_hub(server, tmp_path):
+    """Fetches the weights in another process from a Hub that this test's server plays.  Returns exit code, output and the last line of complaint."""
+
+    def run(**environment):
+        settings = {"HF_ENDPOINT": server.at(""), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        timeouts = {"HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_ETAG_TIMEOUT": "1"}
+        command = (sys.executable, "-c", HUB, REVISION, hashlib.sha256(CONTENT).hexdigest())
+        child = subprocess.run(command, env=os.environ | settings | timeouts | environment, capture_output=True, text=True, timeout=120)
+        assert "Traceback" not in child.stderr
+        return child.returncode, child.stdout.strip(), child.stderr.strip().split("\n")[-1]
+
+    return run
+
+
+def as_hub(answer, content=CONTENT):
+    """The way the Hub tells of a file, and then what it sends."""
+
+    def either(handler):
+        if handler.command != "HEAD":
+            return answer(handler)
+        handler.begin(200, len(content), ETag=f'"{hashlib.sha256(content).hexdigest()}"', X_Repo_Commit=REVISION)
+        return None
+
+    return either
+
+
+HUB_PAGE = f"/openai-community/gpt2/resolve/{REVISION}/model.safetensors"
+
+
+@pytest.mark.faults
+def test_a_damaged_file_in_the_hubs_cache_is_named_and_fetched_again_once_it_is_gone(from_hub, server, misbehaving, tmp_path):
+    server.serve(HUB_PAGE, as_hub(misbehaving.whole(CONTENT)))
+    assert from_hub() == (0, CONTENT.decode(), "")
+    (kept,) = (tmp_path / "hf").rglob("blobs/*")
+    kept.chmod(0o600)
+    kept.write_bytes(CONTENT.upper())
+    code, _, complaint = from_hub()
+    assert code == 1
+    assert complaint.startswith(f"error: {kept} has sha256")
+    assert complaint.endswith("replace it, or delete it and it will be fetched anew")
+    kept.unlink()
+    assert from_hub() == (0, CONTENT.decode(), "")
+    server.asked.clear()
+    assert from_hub() == (0, CONTENT.decode(), "")
+    assert server.asked == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", ["stalls", "silent", "fails", "gone", "wrong"])
+def test_a_hub_that_misbehaves_is_one_sentence_in_bounded_time(fault, from_hub, server, misbehaving):
+    answers = {
+        "stalls": as_hub(misbehaving.stall(CONTENT, 5)),
+        "silent": misbehaving.silent,
+        "fails": misbehaving.status(500),
+        "gone": misbehaving.status(404),
+        "wrong": as_hub(misbehaving.whole(CONTENT.upper())),
+    }
+    server.serve(HUB_PAGE, answers[fault])
+    code, said, complaint = from_hub()
+    assert (code, said) == (1, "")
+    expected = {"stalls": "(timed out)", "silent": "(timed out)", "fails": "(HTTP 500)", "gone": "(HTTP 404)", "wrong": "has sha256"}
+    assert expected[fault] in complaint
+
+
+def test_a_download_is_pinned_and_verified(hub_cache, monkeypatch, tmp_path):
+    asked = []
+
+    def download(repository, name, *, revision):
+        asked.append((repository, name, revision))
+        (tmp_path / name).write_bytes(b"altered")
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(gptcore.hub, "hf_hub_download", download)
+    with pytest.raises(AssetError, match="expected 248dfc391186"):
+        find_pretrained(SMALL)
+    assert asked == [("openai-community/gpt2", "model.safetensors", "607a30d783dfa663caf39e06633721c8d4cfcd7e")]
+
+
+def test_every_published_size_is_pinned():
+    assert PINNED_WEIGHTS.keys() == GPT2_SIZES.keys()
+    assert all(len(pinned.revision) == 40 and len(pinned.sha256) == 64 for pinned in PINNED_WEIGHTS.values())
