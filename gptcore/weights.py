@@ -118,7 +118,9 @@ def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> d
                 f"{stored_name} in {path} gives {tuple(tensor.shape)} for {name}, and {model.config.name} needs {tuple(parameter.shape)}: "
                 "name the weights of the right size"
             )
-        state[name] = tensor.to(torch.float32).contiguous()
+        # A copy even of what is float32 already: `load_file` maps the file, and whoever wrote into that would change a model in training.
+        is_tied = name == "head.weight"
+        state[name] = state["token_embedding.weight"] if is_tied else tensor.to(torch.float32).clone(memory_format=torch.contiguous_format)
     return state
 
 
