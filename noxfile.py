@@ -111,7 +111,7 @@ def record(session: nox.Session) -> None:
     session.run(PYTHON, "-m", "bench", "record", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="virtualenv")  # pip's own flags and variables
 @nox.parametrize(("end", "python"), [("oldest", OLDEST_PYTHON), ("newest", None)], ids=["oldest", "newest"])
 def decay(session: nox.Session, end: str) -> None:
     """Smoke rows and gptcore's tests, warnings as errors, on the oldest and on the newest packages allowed: an environment each, with its own torch."""
