@@ -3,9 +3,13 @@
 import hashlib
 import os
 import sys
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import nox
+from packaging.requirements import Requirement
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "smoke"]
@@ -15,6 +19,8 @@ nox.options.reuse_existing_virtualenvs = True
 SHARED = Path(".nox", "shared").resolve()
 PYTHON = str(SHARED / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 INTERRUPT_SECONDS = 30  # for an interrupted run to print what it has
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+OLDEST_PYTHON = PROJECT["requires-python"].removeprefix(">=")
 PINNED = ("--quiet", "--disable-pip-version-check", "--constraint", "constraints.txt")
 
 
@@ -28,6 +34,13 @@ def install(session: nox.Session, extra: str) -> None:
         session.run(sys.executable, "-m", "venv", str(SHARED), external=True)
     session.run(PYTHON, "-m", "pip", "install", *PINNED, "--editable", f".[{extra}]", external=True)
     stamp.touch()
+
+
+def lower_bounds(project: Mapping[str, Any]) -> list[str]:
+    """Constraints that pin whatever `project` and its extras ask for to the oldest version they allow."""
+    asked_for: Iterable[str] = chain(project["dependencies"], *project.get("optional-dependencies", {}).values())
+    bounds = ((requirement.name, bound) for requirement in map(Requirement, asked_for) for bound in requirement.specifier)
+    return sorted({f"{name}=={bound.version}" for name, bound in bounds if bound.operator == ">="})
 
 
 def run_rows(session: nox.Session, tier: str) -> None:
@@ -96,3 +109,18 @@ def record(session: nox.Session) -> None:
     """Run rows twice, with other seeds and under other rounding, and record them as the new baselines."""
     install(session, "rows")
     session.run(PYTHON, "-m", "bench", "record", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="virtualenv")  # pip's own flags and variables
+@nox.parametrize(("end", "python"), [("oldest", OLDEST_PYTHON), ("newest", None)], ids=["oldest", "newest"])
+def decay(session: nox.Session, end: str) -> None:
+    """Smoke rows and gptcore's tests, warnings as errors, on the oldest and on the newest packages allowed: an environment each, with its own torch."""
+    constraints: tuple[str, ...] = ()
+    if end == "oldest":
+        lowest = Path(session.virtualenv.location, "lowest.txt")
+        lowest.write_text("\n".join(lower_bounds(PROJECT)), encoding="utf-8")
+        constraints = ("--constraint", str(lowest))
+    session.install("--upgrade", "--upgrade-strategy", "eager", *constraints, "--editable", ".[test]")
+    session.run("python", "-m", "pip", "list")
+    session.run("python", "-W", "error", "-m", "bench", "run", *session.posargs)
+    session.run("python", "-W", "error", "-m", "pytest", "tests/gptcore")

@@ -82,7 +82,8 @@ def from_hugging_face(stored: Mapping[str, Tensor], model: GPT, path: Path) -> d
                 f"{stored_name} in {path} gives {tuple(tensor.shape)} for {name}, and {model.config.name} needs {tuple(parameter.shape)}: "
                 "name the weights of the right size"
             )
-        state[name] = finite(tensor, stored_name, path)
+        is_tied = name == "head.weight"
+        state[name] = state["token_embedding.weight"] if is_tied else finite(tensor, stored_name, path)
     return state
 
 
@@ -90,7 +91,7 @@ def finite(tensor: Tensor, name: str, path: Path) -> Tensor:
     """The tensor in float32.  Raises AssetError unless it holds fractional numbers, and none that is NaN or infinite."""
     if not tensor.is_floating_point():
         raise AssetError(f"{name} in {path} holds {str(tensor.dtype).removeprefix('torch.')}, no fractional numbers: name weights that were not quantised")
-    converted = tensor.to(torch.float32).contiguous()
+    converted = tensor.to(torch.float32).clone(memory_format=torch.contiguous_format)
     if not all(bound.isfinite() for bound in converted.aminmax()):
         raise AssetError(f"{name} in {path} holds NaN or infinite numbers: the file was damaged, or its training diverged; name other weights")
     return converted

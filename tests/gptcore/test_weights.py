@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 from contextlib import suppress
 
@@ -94,6 +95,21 @@ def test_mask_buffers_and_other_heads_are_skipped(stored, load):
     found = load(stored | extra).state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_file_altered_later_changes_no_model(stored, load, tmp_path):
+    model = load(stored)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        file.write(b"\0" * size)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_vocabulary_head_takes_no_memory_of_its_own(stored, load):
+    model = load(stored)
+    assert model.head.weight.data_ptr() == model.token_embedding.weight.data_ptr()
 
 
 def test_half_precision_is_read_as_float32(stored, load):
