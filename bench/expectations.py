@@ -5,15 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from bench.results import STRICT, TierName, first_problem
+from bench.documents import DocumentError, OtherVersionError, check_version, read_document, validated
+from bench.results import STRICT, TierName
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 
+SCHEMA = 2
 LOSSES = ("train_loss", "validation_loss")
 SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
@@ -214,11 +216,15 @@ class Expectations:
 def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
     """The file's content.  Raises ExpectationError where it is missing or breaks the schema."""
     try:
-        return TypeAdapter(Expectations).validate_json(path.read_bytes())
+        document = read_document(path)
+        check_version(document, SCHEMA)
+        return validated(Expectations, document)
     except OSError as error:
         raise ExpectationError(f"{path} cannot be read ({error.strerror}): name the file of expectations with --expected") from error
-    except ValidationError as error:
-        raise ExpectationError(f"{path} breaks the schema ({first_problem(error)}): restore it from git or correct that place") from error
+    except OtherVersionError as error:
+        raise ExpectationError(f"{path} {error}: restore it from git, or record anew") from error
+    except DocumentError as error:
+        raise ExpectationError(f"{path} breaks the schema ({error}): restore it from git or correct that place") from error
 
 
 def save_expectations(path: Path, expectations: Expectations) -> None:
