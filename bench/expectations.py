@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -17,7 +17,7 @@ from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 
-SCHEMA = 2
+SCHEMA: Final = 2
 LOSSES = ("train_loss", "validation_loss")
 SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
@@ -48,8 +48,8 @@ Number = Annotated[float, Field(ge=-1e30, le=1e30)]  # so that squares and sums 
 Width = Annotated[float, Field(ge=0, le=1e30)]
 Positive = Annotated[float, Field(gt=1e-30, le=1e30)]
 Counts = Annotated[tuple[Annotated[int, Field(ge=0)], int], AfterValidator(_check_order)]
-Range = Annotated[tuple[Number, Number], AfterValidator(_check_order)]
-Factors = Annotated[tuple[Positive, Positive], AfterValidator(_check_order)]
+Range = Annotated[tuple[float, float], AfterValidator(_check_order)]
+Factors = Annotated[tuple[Annotated[float, Field(ge=0)], float], AfterValidator(_check_order)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -219,6 +219,16 @@ class Baseline:
             raise ValueError("a baseline has the losses of every evaluation among its traces")
         if not set(self.bands.margins) == set(self.bands.counts) <= set(self.margins):
             raise ValueError("the bands of margins and counts are not of the margins that were recorded")
+        if any(
+            {name: len(values) for name, values in repeat.deviations.items()} != lengths or set(repeat.margins) != set(self.margins) for repeat in self.repeats
+        ):
+            raise ValueError("the deviations of the repeats are not as many as the traces")
+        sizes = {split: count.n for split, count in self.own.counts.items()}
+        if any({split: count.n for split, count in one.counts.items()} != sizes for one in self.seeds.values()):
+            raise ValueError("the seeds are of different texts")
+        for split, (_, most) in self.bands.counts.items():
+            if most > sizes[split]:
+                raise ValueError(f"{most} is no count of its {sizes[split]} texts")
         if self.bands.seeds and set(self.bands.seeds) != set(SEED_METRICS):
             raise ValueError(f"the bands of other seeds are of {', '.join(SEED_METRICS)}, all or none")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -18,7 +18,7 @@ from gptcore.files import remove_leftovers, write_text_atomically
 from gptcore.locks import held
 from gptcore.result import Result
 
-SCHEMA = 2
+SCHEMA: Final = 2
 TierName = Literal["smoke", "full"]
 RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"

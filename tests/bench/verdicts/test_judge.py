@@ -178,7 +178,7 @@ def test_timing_only_compares_no_other_work(against_published):
 def test_timing_only_is_judged_in_earnest_where_a_row_was_timed(verdict_on, row_result, figures, recorded, seconds, verdict):
     timed = row_result(settings=settings_of(Experiment(weights="random")), digests=row_result().digests | {"weights": "w"}, figures=figures(seconds=seconds))
     usual = digest_of(timed.settings | {"weights": "pretrained"})
-    wanted = row_result(digests={"settings": usual, "data": "d" * 64, "tokenizer": "t", "weights": "w"})
+    wanted = row_result(digests={"settings": usual, "data": "d" * 64, "tokenizer": "e" * 64, "weights": "f" * 64})
     timed = replace(timed, digests=wanted.digests | {"settings": "of random weights", "weights": digest_of("random")})
     judged = verdict_on(timed, recorded(wanted, seconds=(16.0, 16.1, 16.05, 16.02)), timing_only=True)
     assert (judged.verdict, [judgement.advisory for judgement in judged.judgements]) == (verdict, [False])
