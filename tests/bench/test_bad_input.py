@@ -132,7 +132,7 @@ def rows_to_judge(row_result, of_seeds, seeds, expectations, figures, run_info):
     ]
 
 
-@fuzzed(150)
+@fuzzed(40)
 @given(data=st.data())
 def test_expectations_that_pass_the_schema_can_be_judged_by(data, whole, rows_to_judge, tmp_path):
     if data.draw(st.booleans()):
@@ -202,7 +202,7 @@ def untouched(toys, tmp_path, capsys):
     return {command: said(capsys, *command) for command in commands}
 
 
-@fuzzed(150)
+@fuzzed(40)
 @given(data=st.data())
 def test_results_that_were_altered_are_refused_or_judged_the_same(data, toys, untouched, tmp_path, capsys):
     folder, _ = toys
@@ -395,7 +395,7 @@ FLAGS = {
 SWITCHES = ("--timing-only", "--plain", "--compile", "--strict", "--lenient", "--repeats", "--all", "--fail-on-duration", "--judge-again")
 
 
-@fuzzed(400)
+@fuzzed(250)
 @given(data=st.data())
 def test_any_command_line_ends_with_an_exit_code_and_touches_nothing_but_what_it_names(data, toys, no_work, hostile_paths, tmp_path, capsys):
     command = data.draw(st.sampled_from(sorted(FLAGS)))

@@ -3,7 +3,19 @@ import json
 import pytest
 
 from bench.documents import sealed, unsealed
-from bench.results import INVARIANTS_FILE, LOCK, TEXTS_FILE, Results, ResultsError, create_folder, read_results, row_file, write_invariants, write_row, write_texts
+from bench.results import (
+    INVARIANTS_FILE,
+    LOCK,
+    TEXTS_FILE,
+    Results,
+    ResultsError,
+    create_folder,
+    read_results,
+    row_file,
+    write_invariants,
+    write_row,
+    write_texts,
+)
 
 
 def test_results_survive_the_disk(results_folder, run_info, row_result):
