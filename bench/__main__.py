@@ -35,8 +35,9 @@ from bench.tiers import TIERS
 from bench.verdicts.judge import holds, judge
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
+from gptcore.command_line import guarded
 from gptcore.device import pick_device
-from gptcore.errors import UsageError, UserError
+from gptcore.errors import UsageError
 from gptcore.execution import set_threads
 from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
@@ -45,21 +46,23 @@ from gptcore.state_cache import default_folder as default_states_folder
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated.
+    Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated,
+    141 where nobody reads the output any more.
     """
-    options = make_parser().parse_args(arguments)
     try:
         with terminable():
-            return COMMANDS[options.command](options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+            return guarded(lambda: obey(make_parser().parse_args(arguments)))
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
     except KeyboardInterrupt as stop:
         print(f"{name_of(stop)}: finished rows stay in the results folder", file=sys.stderr)
         return code_of(stop)
+
+
+def obey(options: argparse.Namespace) -> int:
+    """Run the command that was parsed.  Returns its exit code."""
+    return COMMANDS[options.command](options)
 
 
 def console() -> None:

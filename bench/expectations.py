@@ -2,34 +2,67 @@
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from bench.results import STRICT, TierName, first_problem
+from bench.documents import DocumentError, OtherVersionError, check_version, read_document, validated
+from bench.results import STRICT, TierName
+from bench.rows import ROWS
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.files import write_text_atomically
 
+SCHEMA: Final = 2
 LOSSES = ("train_loss", "validation_loss")
 SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
+
+
+MOST_TEXTS = 1_000_000
 
 
 class ExpectationError(UserError):
     """Expectations that cannot be used, or must not be recorded."""
 
 
+def _check_date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _check_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{ends[0]:g} to {ends[1]:g} is no range: the lower end comes first")
+    return ends
+
+
+RowNumber = Annotated[int, Field(ge=ROWS[0].number, le=ROWS[-1].number)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Date = Annotated[str, AfterValidator(_check_date)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]  # so that squares and sums stay finite
+Width = Annotated[float, Field(ge=0, le=1e30)]
+Positive = Annotated[float, Field(gt=1e-30, le=1e30)]
+Counts = Annotated[tuple[Annotated[int, Field(ge=0)], int], AfterValidator(_check_order)]
+Range = Annotated[tuple[float, float], AfterValidator(_check_order)]
+Factors = Annotated[tuple[Annotated[float, Field(ge=0)], float], AfterValidator(_check_order)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class PublishedAccuracy:
     """A published percentage and the count it stands for; `right` is None where it is no count of `n`."""
 
-    percent: float
-    right: int | None
-    n: int = Field(gt=0)
+    percent: float = Field(ge=0, le=100)
+    right: int | None = Field(ge=0)
+    n: int = Field(gt=0, le=MOST_TEXTS)
+
+    def __post_init__(self) -> None:
+        if self.right is not None and self.right > self.n:
+            raise ValueError(f"{self.right} right of {self.n} is no count")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,14 +70,18 @@ class PublishedRow:
     """One row as published."""
 
     accuracies: dict[SplitName, PublishedAccuracy]
-    minutes: float = Field(gt=0)
+    minutes: Positive
+
+    def __post_init__(self) -> None:
+        if set(self.accuracies) != set(SPLITS):
+            raise ValueError("a published row has an accuracy for each split")
 
 
 @dataclass(frozen=True, config=STRICT)
 class Flaw:
     """Something known to be wrong with the publication, kept beside its figures."""
 
-    rows: tuple[int, ...]
+    rows: tuple[RowNumber, ...]
     flaw: str
 
 
@@ -54,11 +91,11 @@ class Published:
 
     source: str
     hardware: str
-    data_digest: str
-    tokenizer_digest: str
-    reruns: dict[SplitName, int]
+    data_digest: Digest
+    tokenizer_digest: Digest
+    reruns: dict[SplitName, Annotated[int, Field(ge=0, le=MOST_TEXTS)]]
     flaws: tuple[Flaw, ...]
-    rows: dict[int, PublishedRow]
+    rows: dict[RowNumber, PublishedRow]
 
     def __post_init__(self) -> None:
         if set(self.reruns) != set(SPLITS):
@@ -75,7 +112,7 @@ class DurationPolicy:
 
     calibrated: bool
     advisory: bool
-    at_most: float | None = Field(gt=0)
+    at_most: Positive | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -95,16 +132,16 @@ class Provenance:
     git_dirty: bool
     torch: str
     machine: str
-    threads: int
-    date: str
+    threads: Annotated[int, Field(gt=0)]
+    date: Date
 
 
 @dataclass(frozen=True, config=STRICT)
 class Timing:
     """What a row cost alone and from cold in one run, what the calibration took in that run, and the most bytes it held, where that is known."""
 
-    seconds: float = Field(gt=0)
-    calibration_seconds: float = Field(gt=0)
+    seconds: Positive
+    calibration_seconds: Positive
     peak_memory: int | None = Field(default=None, gt=0)
 
 
@@ -114,12 +151,14 @@ class SeedFigures:
 
     counts: dict[SplitName, Count]
     answers: dict[SplitName, Answers]
-    train_loss: tuple[float, ...] = Field(min_length=1)
-    validation_loss: tuple[float, ...] = Field(min_length=1)
+    train_loss: tuple[Number, ...] = Field(min_length=1)
+    validation_loss: tuple[Number, ...] = Field(min_length=1)
 
     def __post_init__(self) -> None:
         if set(self.counts) != set(SPLITS):
             raise ValueError("a seed has a count for each split")
+        if len(self.train_loss) != len(self.validation_loss):
+            raise ValueError("a seed has as many validation losses as training losses")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,10 +170,10 @@ class Repeat:
     """
 
     condition: str
-    perturbation: float
-    draw: int
-    deviations: dict[str, tuple[float, ...]]
-    margins: dict[SplitName, float]
+    perturbation: Annotated[float, Field(ge=0, lt=1)]
+    draw: Annotated[int, Field(ge=0)]
+    deviations: dict[str, tuple[Number, ...]]
+    margins: dict[SplitName, Width]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -146,11 +185,11 @@ class Bands:
     duration: factors of the recorded seconds.  Whatever could not be derived, for want of repeats or seeds, is left out.
     """
 
-    traces: dict[str, tuple[float, ...]]
-    margins: dict[SplitName, float]
-    counts: dict[SplitName, tuple[int, int]]
-    seeds: dict[str, tuple[float, float]]
-    duration: tuple[float, float] | None
+    traces: dict[str, tuple[Width, ...]]
+    margins: dict[SplitName, Width]
+    counts: dict[SplitName, Counts]
+    seeds: dict[str, Range]
+    duration: Factors | None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -160,11 +199,11 @@ class Baseline:
     seeds: the raw figures of every seed, the row's own `seed` among them.  traces and margins: of the own seed.  timings: of every run that was recorded.
     """
 
-    digests: dict[str, str]
+    digests: dict[str, Digest]
     seed: int
     provenance: Provenance
-    traces: dict[str, tuple[float, ...]]
-    margins: dict[SplitName, tuple[float, ...]]
+    traces: dict[str, tuple[Number, ...]]
+    margins: dict[SplitName, Annotated[tuple[Number, ...], Field(min_length=1)]]
     seeds: dict[int, SeedFigures]
     repeats: tuple[Repeat, ...]
     bands: Bands
@@ -180,6 +219,16 @@ class Baseline:
             raise ValueError("a baseline has the losses of every evaluation among its traces")
         if not set(self.bands.margins) == set(self.bands.counts) <= set(self.margins):
             raise ValueError("the bands of margins and counts are not of the margins that were recorded")
+        if any(
+            {name: len(values) for name, values in repeat.deviations.items()} != lengths or set(repeat.margins) != set(self.margins) for repeat in self.repeats
+        ):
+            raise ValueError("the deviations of the repeats are not as many as the traces")
+        sizes = {split: count.n for split, count in self.own.counts.items()}
+        if any({split: count.n for split, count in one.counts.items()} != sizes for one in self.seeds.values()):
+            raise ValueError("the seeds are of different texts")
+        for split, (_, most) in self.bands.counts.items():
+            if most > sizes[split]:
+                raise ValueError(f"{most} is no count of its {sizes[split]} texts")
         if self.bands.seeds and set(self.bands.seeds) != set(SEED_METRICS):
             raise ValueError(f"the bands of other seeds are of {', '.join(SEED_METRICS)}, all or none")
 
@@ -189,7 +238,7 @@ class Baseline:
         return self.seeds[self.seed]
 
 
-Baselines = dict[TierName, dict[str, dict[int, Baseline]]]
+Baselines = dict[TierName, dict[str, dict[RowNumber, Baseline]]]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -214,11 +263,15 @@ class Expectations:
 def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
     """The file's content.  Raises ExpectationError where it is missing or breaks the schema."""
     try:
-        return TypeAdapter(Expectations).validate_json(path.read_bytes())
+        document = read_document(path)
+        check_version(document, SCHEMA)
+        return validated(Expectations, document)
     except OSError as error:
         raise ExpectationError(f"{path} cannot be read ({error.strerror}): name the file of expectations with --expected") from error
-    except ValidationError as error:
-        raise ExpectationError(f"{path} breaks the schema ({first_problem(error)}): restore it from git or correct that place") from error
+    except OtherVersionError as error:
+        raise ExpectationError(f"{path} {error}: restore it from git, or record anew") from error
+    except DocumentError as error:
+        raise ExpectationError(f"{path} breaks the schema ({error}): restore it from git or correct that place") from error
 
 
 def save_expectations(path: Path, expectations: Expectations) -> None:

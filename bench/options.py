@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
 from bench.comparison.bisect import Criterion
@@ -12,6 +11,7 @@ from bench.rows import select_rows
 from bench.run import CHECKPOINT_SECONDS, Request, checked
 from bench.tiers import TIERS
 from bench.verdicts.verdict import Strictness
+from gptcore.command_line import path_argument
 from gptcore.device import DEVICES, pick_device
 from gptcore.errors import UsageError
 from gptcore.execution import add_execution_flags, execution_from
@@ -31,17 +31,22 @@ def add_tier(add: AddOption) -> None:
 
 def add_expected(add: AddOption) -> None:
     """Add `--expected`."""
-    add("--expected", type=Path, default=DEFAULT_PATH, help="file of expectations (default: the checkout's expected_results.json)")
+    add("--expected", type=path_argument, default=DEFAULT_PATH, help="file of expectations (default: the checkout's expected_results.json)")
 
 
 def add_out(add: AddOption) -> None:
     """Add `--out`."""
-    add("--out", type=Path, help="new folder for the results (default: results/<tier>-<time>)")
+    add("--out", type=path_argument, help="new folder for the results (default: results/<tier>-<time>)")
 
 
 def add_resume(add: AddOption) -> None:
     """Add `--resume`."""
-    add("--resume", type=Path, metavar="FOLDER", help="go on with the run in a results folder: rows it holds stay, long rows go on from their last checkpoint")
+    add(
+        "--resume",
+        type=path_argument,
+        metavar="FOLDER",
+        help="go on with the run in a results folder: rows it holds stay, long rows go on from their last checkpoint",
+    )
 
 
 def add_format(add: AddOption) -> None:
@@ -100,9 +105,9 @@ def add_request(add: AddOption) -> None:
         metavar="SECONDS",
         help=f"how often rows with nothing frozen, the long ones, leave what a run needs to go on with them (default: {CHECKPOINT_SECONDS:g})",
     )
-    add("--data-dir", "--data_dir", type=Path, help="full tier: folder with train.csv, validation.csv, test.csv")
-    add("--weights-dir", "--weights_dir", type=Path, help="full tier: folder with <name>/model.safetensors, used as they are")
-    add("--tokenizer-dir", "--tokenizer_dir", type=Path, help="full tier: folder with GPT-2's encoder.json")
+    add("--data-dir", "--data_dir", type=path_argument, help="full tier: folder with train.csv, validation.csv, test.csv")
+    add("--weights-dir", "--weights_dir", type=path_argument, help="full tier: folder with <name>/model.safetensors, used as they are")
+    add("--tokenizer-dir", "--tokenizer_dir", type=path_argument, help="full tier: folder with GPT-2's encoder.json")
     add("--limit-train", "--limit_train", type=int, help="full tier: use only the first training texts")
 
 
@@ -140,9 +145,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(running.add_argument)
     add_resume(running.add_argument)
     checking = commands.add_parser("check", help="judge a results folder without running anything", allow_abbrev=False)
-    checking.add_argument("results", type=Path)
+    checking.add_argument("results", type=path_argument)
     verifying = commands.add_parser("verify", help="run rows of a results folder again and say whether every bit is the same", allow_abbrev=False)
-    verifying.add_argument("results", type=Path)
+    verifying.add_argument("results", type=path_argument)
     verifying.add_argument("--rows", help="numbers and ranges such as 1,4-5 (default: all that the folder holds)")
     verifying.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
     recording = commands.add_parser("record", help="run rows twice, with other seeds and under other rounding, as the new baselines", allow_abbrev=False)
@@ -150,7 +155,7 @@ def make_parser() -> argparse.ArgumentParser:
     recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
     add_out(recording.add_argument)
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
-    showing.add_argument("results", type=Path)
+    showing.add_argument("results", type=path_argument)
     timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
     timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
     timing.add_argument(
@@ -158,9 +163,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
     timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
-    timing.add_argument("--out", type=Path, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    timing.add_argument("--out", type=path_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
-    finding.add_argument("results", type=Path, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
+    finding.add_argument("results", type=path_argument, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
     add_format(finding.add_argument)
     comparing = commands.add_parser("compare", help="compare two results folders, or two git revisions that run in turn", allow_abbrev=False)
     for side in ("base", "head"):

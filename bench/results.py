@@ -1,20 +1,26 @@
-"""A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends."""
+"""A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends; each sealed, and each row of this very run."""
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from secrets import token_hex
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from bench.documents import DocumentError, OtherVersionError, check_version, dumped, read_document, sealed, unsealed, validated
 from bench.environment import Environment
 from gptcore.errors import UserError
 from gptcore.files import remove_leftovers, write_text_atomically
 from gptcore.locks import held
 from gptcore.result import Result
 
+SCHEMA: Final = 2
 TierName = Literal["smoke", "full"]
+RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"
 PATIENCE = 24 * 3600.0  # seconds to wait for another run in the same folder
@@ -32,9 +38,10 @@ class RunInfo:
 
     schema_version: of all files of the folder.  chosen: what the person replaced, of settings (by a seed), data, tokenizer and weights.  timing_only: random
     weights everywhere, so that time alone says something.  plain: the straightforward way, whose durations say nothing about the fast one.
+    id: what no other run is called, so that its rows are told from those of others.
     """
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     tier: TierName
     precision: str
     plain: bool
@@ -44,6 +51,7 @@ class RunInfo:
     environment: Environment
     rows: tuple[int, ...] = Field(min_length=1)
     calibration_seconds: float = Field(gt=0)
+    id: str = Field(default_factory=lambda: token_hex(16), min_length=1)
 
     @property
     def kind(self) -> str:
@@ -93,9 +101,21 @@ class Results:
     invariants: tuple[Invariant, ...] | None = None
 
 
-Texts = tuple[str, ...]
-Invariants = tuple[Invariant, ...]
-Stored = TypeVar("Stored", RunInfo, RowResult, Texts, Invariants)
+@dataclass(frozen=True, config=STRICT)
+class StoredTexts:
+    """The test texts as they are stored."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class StoredInvariants:
+    """What was checked, as it is stored."""
+
+    invariants: tuple[Invariant, ...]
+
+
+Stored = TypeVar("Stored", RunInfo, RowResult, StoredTexts, StoredInvariants)
 
 
 def make_folder(folder: Path) -> None:
@@ -123,54 +143,53 @@ def create_folder(folder: Path, info: RunInfo) -> None:
     make_folder(folder)
     with in_use(folder):
         make_folder(folder)
-        _write(folder / "run.json", RunInfo, info)
+        _write(folder / RUN_FILE, dumped(RunInfo, info))
 
 
 def write_row(folder: Path, result: RowResult) -> None:
     """Write one row's file, all or nothing."""
-    _write(row_file(folder, result.row), RowResult, result)
+    _write_part(row_file(folder, result.row), RowResult, result)
 
 
-def write_texts(folder: Path, texts: Texts) -> None:
+def write_texts(folder: Path, texts: tuple[str, ...]) -> None:
     """Write the test texts, once for all rows: they read the same ones."""
     if not (folder / TEXTS_FILE).exists():
-        _write(folder / TEXTS_FILE, Texts, texts)
+        _write_part(folder / TEXTS_FILE, StoredTexts, StoredTexts(texts))
 
 
 def write_invariants(folder: Path, invariants: Iterable[Invariant]) -> None:
     """Write what was checked at the end of a run."""
-    _write(folder / INVARIANTS_FILE, Invariants, tuple(invariants))
+    _write_part(folder / INVARIANTS_FILE, StoredInvariants, StoredInvariants(tuple(invariants)))
 
 
 def read_info(folder: Path) -> RunInfo:
-    """What a folder's run was asked and where it ran.  Raises ResultsError where no run wrote it."""
-    if not (folder / "run.json").is_file():
-        raise ResultsError(f"{folder} holds no run.json: name a folder that `python -m bench run` wrote")
-    return _read(folder / "run.json", RunInfo)
+    """What a folder's run was asked and where it ran.  Raises ResultsError as `read_results` does."""
+    path = folder / RUN_FILE
+    document = _read(path)
+    if document is None:
+        raise ResultsError(f"{folder} holds no {RUN_FILE}: name a folder that `python -m bench run` wrote")
+    return _as(RunInfo, document, path)
 
 
 def read_results(folder: Path) -> Results:
-    """The run and every row in a folder.  Raises ResultsError where a file is missing or is not what `bench run` writes."""
+    """The run and every row in a folder.
+
+    Raises ResultsError where a file is missing, damaged, altered, a link, or of another run, row or version.
+    """
     info = read_info(folder)
     read = {number: read_row(folder, number) for number in info.rows}
     rows = {number: result for number, result in read.items() if result}
-    texts, invariants = (folder / name for name in (TEXTS_FILE, INVARIANTS_FILE))
-    return Results(
-        info,
-        rows,
-        _read(texts, Texts) if texts.is_file() else (),
-        _read(invariants, Invariants) if invariants.is_file() else None,
-    )
+    texts = _read_part(folder / TEXTS_FILE, StoredTexts)
+    checked = _read_part(folder / INVARIANTS_FILE, StoredInvariants)
+    return Results(info, rows, texts.texts if texts else (), checked.invariants if checked else None)
 
 
 def read_row(folder: Path, number: int) -> RowResult | None:
-    """A row's file, None where there is none yet.  Raises ResultsError where it is not what `bench run` writes."""
+    """A row's file, None where there is none yet.  Raises ResultsError as `read_results` does."""
     path = row_file(folder, number)
-    if not path.is_file():
-        return None
-    result = _read(path, RowResult)
-    if result.row != number:
-        raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; run row {number} again")
+    result = _read_part(path, RowResult)
+    if result and result.row != number:
+        raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; {_remedy(path)}")
     return result
 
 
@@ -179,26 +198,58 @@ def row_file(folder: Path, number: int) -> Path:
     return folder / f"row-{number:02d}.json"
 
 
-def _write(path: Path, kind: type[Stored], value: Stored) -> None:
+def _write_part(path: Path, kind: type[Stored], value: Stored) -> None:
+    """Write what belongs to the run in the same folder."""
+    _write(path, dumped(kind, value) | {"run": read_info(path.parent).id})
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
     try:
-        write_text_atomically(path, TypeAdapter(kind).dump_json(value, indent=2).decode() + "\n")
+        write_text_atomically(path, json.dumps(sealed(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
     except OSError as error:
         raise ResultsError(
             f"{path} cannot be written ({error.strerror}): finished rows are whole; free some space or name another folder with --out"
         ) from error
 
 
-def _read(path: Path, kind: type[Stored]) -> Stored:
+def _read_part(path: Path, kind: type[Stored]) -> Stored | None:
+    """What a file holds that belongs to the run in the same folder, None where there is none."""
+    document = _read(path)
+    if document is None:
+        return None
+    if document.pop("run", None) != read_info(path.parent).id:
+        raise ResultsError(f"{path} is of another run than {RUN_FILE} beside it: {_remedy(path)}")
+    return _as(kind, document, path)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The document in a file without its seal, None where there is none.  Nothing outside the folder is read in its place."""
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        document = read_document(path, is_link_allowed=False)
+        check_version(document, SCHEMA)
+        return unsealed(document)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ResultsError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    except ValidationError as error:
-        raise ResultsError(f"{path} is not what a run writes ({first_problem(error)}): the file was damaged or altered; run that row again") from error
+    except OtherVersionError as error:
+        raise ResultsError(f"{path} {error}: read it with that version, or run the rows again") from error
+    except DocumentError as error:
+        raise _refusal(path, error) from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first thing a validation found, as `place: problem`."""
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"])) or "file"
-    return f"{place}: {problem['msg']}"
+def _as(kind: type[Stored], document: dict[str, Any], path: Path) -> Stored:
+    try:
+        return validated(kind, document)
+    except DocumentError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: DocumentError) -> ResultsError:
+    return ResultsError(f"{path} is not what a run writes ({error}): the file was damaged or altered; {_remedy(path)}")
+
+
+def _remedy(path: Path) -> str:
+    if path.name == RUN_FILE:
+        return "put the right one back, or run the rows again"
+    return f"put the right one back, or delete it and go on with `python -m bench run --resume {shlex.quote(str(path.parent))}`"

@@ -20,7 +20,7 @@ from bench.plan import Plan, make_plan
 from bench.recording.baselines import with_baselines
 from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
-from bench.results import Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
+from bench.results import SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
 from bench.verdicts.judge import judge
@@ -157,7 +157,7 @@ def start_run(request: Request, folder: Path | None) -> Path:
     set_threads(request.threads, request.tier.threads)
     out = folder or unused(default_folder(request.tier.name))
     info = RunInfo(
-        schema_version=1,
+        schema_version=SCHEMA,
         tier=request.tier.name,
         precision=request.precision,
         plain=request.execution.plain,

@@ -9,8 +9,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from gptcore.command_line import guarded, path_argument
 from gptcore.device import DEVICES, check_precision, name_device, pick_device
-from gptcore.errors import UsageError, UserError
+from gptcore.errors import UsageError
 from gptcore.execution import add_execution_flags, check_seeds, execution_from, set_threads
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
@@ -22,20 +23,15 @@ from gptcore.training import finetune_seeds
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
-    options = make_parser().parse_args(arguments)
     try:
-        run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return guarded(lambda: run(make_parser().parse_args(arguments)))
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
-    return 0
 
 
-def run(options: argparse.Namespace) -> None:
-    """Gather, train, print, and write the JSON file if one was asked for."""
+def run(options: argparse.Namespace) -> int:
+    """Gather, train, print, and write the JSON file if one was asked for.  Returns 0."""
     experiment = experiment_from(options)
     device = pick_device(options.device)
     execution = execution_from(options)
@@ -56,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         if len(results) > 1:
             content["seeds"] = {str(seed): figures_of(result) for seed, result in results.items()}
         write_text_atomically(options.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,11 +62,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="fine-tune with N seeds of head and data order, from --seed upwards (default: 1)")
     add_execution_flags(parser.add_argument)
-    parser.add_argument("--data_dir", "--data-dir", type=Path, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text")
+    parser.add_argument(
+        "--data_dir", "--data-dir", type=path_argument, help="folder with train.csv, validation.csv and test.csv, columns Label (0 or 1) and Text"
+    )
     parser.add_argument("--limit_train", "--limit-train", type=int, help="use only the first texts of the training split")
-    parser.add_argument("--weights_dir", "--weights-dir", type=Path, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is")
-    parser.add_argument("--tokenizer_dir", "--tokenizer-dir", type=Path, help="folder with GPT-2's encoder.json")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file as one JSON object")
+    parser.add_argument(
+        "--weights_dir", "--weights-dir", type=path_argument, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is"
+    )
+    parser.add_argument("--tokenizer_dir", "--tokenizer-dir", type=path_argument, help="folder with GPT-2's encoder.json")
+    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the figures to this file as one JSON object")
     return parser
 
 

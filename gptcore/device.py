@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind, _, index = name.partition(":")
-    if kind not in available or (index and not (kind == "cuda" and index.isdecimal())):
+    if kind not in available or (index and not (kind == "cuda" and index.isascii() and index.isdecimal() and len(index) < 5)):
         raise UsageError(f"--device {name} is unknown: choose one of {', '.join(DEVICES)}")
     if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
         raise UsageError(f"--device {name} is not available on this machine: choose one of {', '.join(k for k, here in available.items() if here)}, or auto")

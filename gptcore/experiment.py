@@ -72,7 +72,8 @@ class Experiment:
         if self.context_length in (LONGEST_TRAINING_EXAMPLE, MODEL_CONTEXT_LENGTH):
             return
         longest = self.model_size.context_length
-        if not (self.context_length.isascii() and self.context_length.isdecimal() and 1 <= int(self.context_length) <= longest):
+        is_number = self.context_length.isascii() and self.context_length.isdecimal() and len(self.context_length) < 20
+        if not (is_number and 1 <= int(self.context_length) <= longest):
             raise UsageError(
                 f"--context_length {self.context_length} is not possible: give {LONGEST_TRAINING_EXAMPLE}, {MODEL_CONTEXT_LENGTH} "
                 f"or a number from 1 to {longest}"

@@ -38,7 +38,10 @@ class Revision:
 
 def is_results_folder(text: str) -> bool:
     """Whether an argument names a results folder rather than a git revision."""
-    return (Path(text) / "run.json").is_file()
+    try:
+        return (Path(text) / "run.json").exists()
+    except (OSError, ValueError):  # too long for a name, or one that nobody may look at
+        return False
 
 
 def resolve(name: str, repository: Path) -> Revision:
@@ -139,8 +142,8 @@ def git(folder: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", errors="replace")  # noqa: S603
-    except OSError as error:
-        raise RevisionError(f"git cannot run in {folder} ({error.strerror}): install git, and run this inside a git checkout") from error
+    except (OSError, ValueError) as error:  # ValueError: an argument that no process can be given
+        raise RevisionError(f"git cannot run in {folder} ({error}): install git, and run this inside a git checkout") from error
     if done.returncode not in codes:
         problem = _last_line(done.stderr) or f"exit code {done.returncode}"
         raise RevisionError(f"git {' '.join(arguments)} failed in {folder} ({problem}): run this inside a git checkout that you may write to")

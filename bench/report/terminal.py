@@ -1,5 +1,6 @@
 """The run on a terminal: a line while each row runs, the table, then every failure in full."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,10 +31,21 @@ NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "
 PLAIN_WIDTH = 160
 
 
+class Terminal(Console):
+    """A console that leaves it to its caller what follows where nobody reads any more: rich would end with 1, which is a verdict."""
+
+    def on_broken_pipe(self) -> None:
+        """Called while a BrokenPipeError is handled; raises it again."""
+        raise  # noqa: PLE0704
+
+
 def make_console() -> Console:
     """A console on standard output; wide where that is no terminal, so that logs keep whole lines."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    # Rich takes every string of digits for a size, also those that int() does not know, or that no terminal has.
+    sizes = ("COLUMNS", "LINES")
+    environment = {name: value for name, value in os.environ.items() if name not in sizes or (value.isascii() and value.isdecimal() and len(value) < 5)}
+    console = Terminal(highlight=False, _environ=environment)
+    return console if console.is_terminal else Terminal(highlight=False, width=PLAIN_WIDTH, _environ=environment)
 
 
 def print_progress(console: Console, result: RowResult, position: int, n_rows: int) -> None:

@@ -62,7 +62,27 @@ def first_baseline(document):
     ("damage", "place"),
     [
         (lambda document: document.pop("published"), "published"),
-        (lambda document: document.update(schema_version=1), "schema_version"),
+        (lambda document: document.update(schema_version=1), r"was written by an older version of bench \(schema 1, this one reads 2\)"),
+        (lambda document: document.update(schema_version=3), r"was written by a newer version of bench \(schema 3, this one reads 2\)"),
+        (lambda document: document.update(schema_version="2"), "schema_version"),
+        (lambda document: document["baselines"]["smoke"].update(cpu={"20": first_baseline(document)}), "baselines.smoke.cpu.20"),
+        (lambda document: document["published"]["rows"].update({"0": document["published"]["rows"]["1"]}), "published.rows.0"),
+        (lambda document: document["published"]["rows"]["1"]["accuracies"]["test"].update(right=301), "301 right of 300 is no count"),
+        (lambda document: document["published"]["rows"]["1"]["accuracies"].pop("test"), "an accuracy for each split"),
+        (lambda document: document["published"].update(data_digest="abc"), "published.data_digest"),
+        (lambda document: document["published"]["reruns"].update(test=-1), "published.reruns.test"),
+        (lambda document: first_baseline(document)["bands"]["traces"].update(weight_norm=[-1e-6]), "bands.traces.weight_norm.0"),
+        (lambda document: first_baseline(document)["bands"]["margins"].update(test=-1), "bands.margins.test"),
+        (lambda document: first_baseline(document)["bands"]["counts"].update(test=[286, 285]), "286 to 285 is no range"),
+        (lambda document: first_baseline(document)["bands"]["counts"].update(test=[285, 301]), "no count of its 300 texts"),
+        (lambda document: first_baseline(document)["bands"]["seeds"].update(test_accuracy=[0.9, 0.8]), "0.9 to 0.8 is no range"),
+        (lambda document: first_baseline(document)["bands"].update(duration=[-0.5, 2.0]), "bands.duration.0"),
+        (lambda document: first_baseline(document)["digests"].update(data="D" * 64), "digests.data"),
+        (lambda document: first_baseline(document)["provenance"].update(date="yesterday"), "provenance.date"),
+        (lambda document: first_baseline(document)["repeats"][0]["deviations"].pop("weight_norm"), "deviations of the repeats are not as many"),
+        (lambda document: first_baseline(document)["seeds"]["124"]["validation_loss"].append(0.5), "as many validation losses"),
+        (lambda document: first_baseline(document)["seeds"]["124"]["counts"]["test"].update(n=299), "seeds are of different texts"),
+        (lambda document: first_baseline(document).update(seed="123"), "baselines.smoke.cpu.1.seed"),
         (lambda document: document.update(surprise=1), "surprise"),
         (lambda document: document["policies"]["full"]["duration"].update(at_most=0), "policies.full.duration.at_most"),
         (lambda document: document["policies"]["smoke"].update(drift_fails="perhaps"), "policies.smoke.drift_fails"),
@@ -99,7 +119,7 @@ def test_a_seed_has_a_loss_and_a_count_of_every_split_and_answers_only_where_the
         SeedFigures({"test": counts["test"]}, {}, (0.5,), (0.6,))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"schema_version": NaN}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"schema_version": NaN}', b'{"schema_version": 2, "schema_version": 2}', b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(tmp_path, content):
     path = tmp_path / "expected.json"
     path.write_bytes(content)

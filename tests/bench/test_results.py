@@ -2,7 +2,20 @@ import json
 
 import pytest
 
-from bench.results import LOCK, TEXTS_FILE, Results, ResultsError, create_folder, read_results, row_file, write_row, write_texts
+from bench.documents import sealed, unsealed
+from bench.results import (
+    INVARIANTS_FILE,
+    LOCK,
+    TEXTS_FILE,
+    Results,
+    ResultsError,
+    create_folder,
+    read_results,
+    row_file,
+    write_invariants,
+    write_row,
+    write_texts,
+)
 
 
 def test_results_survive_the_disk(results_folder, run_info, row_result):
@@ -16,10 +29,11 @@ def test_test_texts_survive_the_disk_whatever_they_hold(results_folder, run_info
     assert read_results(results_folder(results)) == results
 
 
-def test_texts_are_written_once_for_all_rows(tmp_path):
-    write_texts(tmp_path, ("first",))
-    write_texts(tmp_path, ("second",))
-    assert json.loads((tmp_path / TEXTS_FILE).read_text()) == ["first"]
+def test_texts_are_written_once_for_all_rows(tmp_path, run_info):
+    create_folder(tmp_path / "run", run_info())
+    write_texts(tmp_path / "run", ("first",))
+    write_texts(tmp_path / "run", ("second",))
+    assert json.loads((tmp_path / "run" / TEXTS_FILE).read_text())["texts"] == ["first"]
 
 
 def test_damaged_texts_are_refused_naming_their_file(results_folder, run_info, row_result):
@@ -93,18 +107,79 @@ def test_a_damaged_row_is_refused_naming_its_file(results_folder, run_info, row_
 @pytest.mark.parametrize("damage", [{"tier": "huge"}, {"rows": []}, {"calibration_seconds": 0}])
 def test_a_damaged_run_is_refused(results_folder, run_info, row_result, damage):
     folder = results_folder(Results(run_info(), {1: row_result()}))
-    document = json.loads((folder / "run.json").read_text()) | damage
-    (folder / "run.json").write_text(json.dumps(document))
+    document = unsealed(json.loads((folder / "run.json").read_text())) | damage
+    (folder / "run.json").write_text(json.dumps(sealed(document)))
     with pytest.raises(ResultsError, match=r"run\.json is not what a run writes"):
         read_results(folder)
 
 
 def test_mixed_up_files_are_refused(results_folder, run_info, row_result):
     folder = results_folder(Results(run_info(), {1: row_result()}))
-    document = json.loads(row_file(folder, 1).read_text()) | {"row": 2}
-    row_file(folder, 1).write_text(json.dumps(document))
+    write_row(folder, row_result(row=2))
+    row_file(folder, 2).replace(row_file(folder, 1))
     with pytest.raises(ResultsError, match="holds row 2"):
         read_results(folder)
+
+
+def test_a_row_of_another_run_is_refused(results_folder, run_info, row_result, tmp_path):
+    folder = results_folder(Results(run_info(), {1: row_result()}))
+    create_folder(tmp_path / "other", run_info())
+    write_row(tmp_path / "other", row_result())
+    row_file(tmp_path / "other", 1).replace(row_file(folder, 1))
+    with pytest.raises(ResultsError, match=r"row-01\.json is of another run than run\.json beside it"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda text: text.replace('"right": 1005', '"right": 1004').replace('"n": 1040', '"n": 1039'),
+        lambda text: text.replace('"train_loss": 0.5', '"train_loss": 0.4'),
+        lambda text: text.replace('"name": "reference"', '"name": "Reference"'),
+    ],
+)
+def test_a_row_that_still_makes_sense_is_refused_where_it_was_altered(results_folder, run_info, row_result, alter):
+    folder = results_folder(Results(run_info(), {1: row_result()}))
+    text = row_file(folder, 1).read_text()
+    assert alter(text) != text
+    row_file(folder, 1).write_text(alter(text))
+    with pytest.raises(ResultsError, match=r"row-01\.json .*its seal is of another content"):
+        read_results(folder)
+
+
+def test_another_spacing_is_no_alteration(results_folder, run_info, row_result):
+    results = Results(run_info(), {1: row_result()})
+    folder = results_folder(results)
+    row_file(folder, 1).write_text(json.dumps(json.loads(row_file(folder, 1).read_text())))
+    assert read_results(folder) == results
+
+
+@pytest.mark.parametrize(("version", "age"), [(1, "an older"), (7, "a newer")])
+def test_results_of_another_version_are_refused_as_such(results_folder, run_info, row_result, version, age):
+    folder = results_folder(Results(run_info(), {1: row_result()}))
+    (folder / "run.json").write_text(json.dumps({"schema_version": version, "whatever": "it says"}))
+    with pytest.raises(ResultsError, match=rf"run\.json was written by {age} version of bench \(schema {version}, this one reads 2\)"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "row-01.json", TEXTS_FILE, INVARIANTS_FILE])
+def test_nothing_outside_the_folder_and_nothing_but_a_file_is_read(results_folder, run_info, row_result, tmp_path, name):
+    folder = results_folder(Results(run_info(), {1: row_result()}, ("a",)))
+    write_invariants(folder, ())
+    (folder / name).replace(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    with pytest.raises(ResultsError, match=rf"{name} is not what a run writes \(it is a link to a file elsewhere\)"):
+        read_results(folder)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(ResultsError, match=rf"{name} is not what a run writes \(it is no file\)"):
+        read_results(folder)
+
+
+def test_bytes_of_file_names_that_are_no_text_are_spelled_out(results_folder, run_info, row_result):
+    folder = results_folder(Results(run_info(command="run --data-dir '\udcff'"), {1: row_result(figures=None, error="no \udcfe")}))
+    results = read_results(folder)
+    assert (results.info.command, results.rows[1].error) == (r"run --data-dir '\udcff'", r"no \udcfe")
 
 
 def test_nothing_temporary_is_left_behind(results_folder, run_info, row_result):

@@ -8,7 +8,7 @@ import pytest
 from bench.results import create_folder, row_file, write_row
 
 FAKE_BENCH = """
-import json, pathlib, subprocess, sys
+import hashlib, json, pathlib, subprocess, sys
 from bench.prepared import CODE, COMMIT, FILES, SAYS
 
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
@@ -17,7 +17,9 @@ for name, text in FILES.items():
     if name == "run.json":
         run = json.loads(text) | {"command": " ".join(sys.argv[1:])}
         run["environment"]["git_commit"] = COMMIT or subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
-        text = json.dumps(run)
+        del run["sha256"]
+        canonical = json.dumps(run, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(run | {"sha256": hashlib.sha256(canonical.encode()).hexdigest()})
     (out / name).write_text(text)
 print("a line for the log")
 print(SAYS, file=sys.stderr)

@@ -171,8 +171,8 @@ def test_another_number_of_texts_is_not_comparable_whatever_the_digest(one_row, 
 
 
 def test_other_settings_are_compared_and_told(one_row):
-    base = one_row(settings={"lora_rank": 8, "seed": 1}, digests={"settings": "a", "data": "d", "weights": "w"})
-    head = one_row(settings={"lora_rank": 16, "seed": 1, "new": True}, digests={"settings": "b", "data": "d", "weights": "v"})
+    base = one_row(settings={"lora_rank": 8, "seed": 1}, digests={"settings": "a", "data": "d" * 64, "weights": "w"})
+    head = one_row(settings={"lora_rank": 16, "seed": 1, "new": True}, digests={"settings": "b", "data": "d" * 64, "weights": "v"})
     comparisons = compare([base], [head])
     assert set(verdicts(comparisons).values()) == {Verdict.SAME}
     assert {comparison.notes for comparison in comparisons} == {("other settings (lora_rank: 8 and 16, new: None and True)", "other weights")}

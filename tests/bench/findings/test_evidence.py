@@ -19,7 +19,7 @@ def published():
 def recorded(figures, **fields):
     """As much of a baseline as evidence needs."""
     usual = {
-        "digests": {"data": "d"},
+        "digests": {"data": "d" * 64},
         "provenance": SimpleNamespace(machine="Fast CPU", threads=2),
         "timings": (Timing(16.0, 2.0), Timing(24.0, 4.0)),
         "seeds": {123: figures},
@@ -33,7 +33,7 @@ def test_every_seed_of_a_results_folder_counts_and_only_the_own_one_is_a_timing(
     assert {seed: known.counts["test"].right for seed, known in evidence.seeds.items()} == {123: 285, 124: 280}
     assert [sum(known.right) for known in evidence.seeds.values()] == [285, 280]
     assert evidence.durations == (16.0,)
-    assert evidence.data == "d"
+    assert evidence.data == "d" * 64
 
 
 def test_rows_without_figures_are_left_out(run_info, row_result):

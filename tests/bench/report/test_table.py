@@ -120,7 +120,7 @@ def test_how_often_a_clean_run_is_flagged_is_what_the_bands_were_derived_for():
 
 
 def test_a_row_that_is_not_comparable_was_held_against_nothing(judged, row_result):
-    _, (verdict,) = judged(row_result(digests={"settings": "other", "data": "d"}))
+    _, (verdict,) = judged(row_result(digests={"settings": "other", "data": "d" * 64}))
     assert expected_accuracies(verdict) == {}
     assert cells_of([verdict])["expected %"] == cells_of([verdict])["difference"] == "-"
 
@@ -159,14 +159,14 @@ def test_a_smoke_duration_that_moved_is_a_warning(judged, row_result, figures, s
 
 
 def test_rows_that_cannot_be_compared_are_counted_apart(judged, row_result):
-    other = row_result(digests={"settings": "other", "data": "d"})
+    other = row_result(digests={"settings": "other", "data": "d" * 64})
     results, verdicts = judged(other, chosen=("settings",))
     assert closing_line(verdicts) == "no row was judged; 1 not comparable (other inputs were named than the recorded ones)"
     assert explanations(results, verdicts) == []
 
 
 def test_rows_that_should_have_been_comparable_are_told_one_by_one(judged, row_result):
-    results, verdicts = judged(row_result(digests={"settings": "other", "data": "d"}))
+    results, verdicts = judged(row_result(digests={"settings": "other", "data": "d" * 64}))
     assert closing_line(verdicts) == "no row was judged; 1 not comparable"
     assert "row 1's settings changed" in explanations(results, verdicts)[0].sentences[0]
 

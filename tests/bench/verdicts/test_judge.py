@@ -76,7 +76,7 @@ def test_a_minor_version_is_the_first_two_numbers(version, minor):
 
 
 def test_a_changed_setting_is_never_compared(verdict_on, row_result, one_seed):
-    judged = verdict_on(row_result(digests={"settings": "other", "data": "d"}), one_seed)
+    judged = verdict_on(row_result(digests={"settings": "other", "data": "d" * 64}), one_seed)
     assert (judged.verdict, judged.holds) == (Verdict.NOT_COMPARABLE, False)
     assert "row 1's settings changed since this was recorded" in judged.judgements[0].explanation
     assert judged.flips is None
@@ -178,7 +178,7 @@ def test_timing_only_compares_no_other_work(against_published):
 def test_timing_only_is_judged_in_earnest_where_a_row_was_timed(verdict_on, row_result, figures, recorded, seconds, verdict):
     timed = row_result(settings=settings_of(Experiment(weights="random")), digests=row_result().digests | {"weights": "w"}, figures=figures(seconds=seconds))
     usual = digest_of(timed.settings | {"weights": "pretrained"})
-    wanted = row_result(digests={"settings": usual, "data": "d", "tokenizer": "t", "weights": "w"})
+    wanted = row_result(digests={"settings": usual, "data": "d" * 64, "tokenizer": "e" * 64, "weights": "f" * 64})
     timed = replace(timed, digests=wanted.digests | {"settings": "of random weights", "weights": digest_of("random")})
     judged = verdict_on(timed, recorded(wanted, seconds=(16.0, 16.1, 16.05, 16.02)), timing_only=True)
     assert (judged.verdict, [judgement.advisory for judgement in judged.judgements]) == (verdict, [False])
