@@ -143,7 +143,7 @@ class Bands:
 
     Numerical, for the same seed - traces: half-widths around every number.  margins: the most a text's margin may move.  counts: fewest and most right ones.
     Statistical, for other seeds - seeds: where the figure of one more seed lies.
-    duration: factors of the recorded seconds.  Whatever could not be derived, for want of repeats or seeds, is left out.
+    duration: factors of the recorded seconds; peak_memory: of the recorded bytes.  Whatever could not be derived, for want of repeats or seeds, is left out.
     """
 
     traces: dict[str, tuple[float, ...]]
@@ -151,6 +151,7 @@ class Bands:
     counts: dict[SplitName, tuple[int, int]]
     seeds: dict[str, tuple[float, float]]
     duration: tuple[float, float] | None
+    peak_memory: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

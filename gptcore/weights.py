@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gptcore.assets import verified
 from gptcore.errors import AssetError
+from gptcore.memory import is_out_of_memory
 from gptcore.model import GPT, GPTConfig
 
 FILE_NAME = "model.safetensors"
@@ -88,6 +89,8 @@ def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
     try:
         stored = load_file(path)
     except (SafetensorError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise AssetError(f"{path} is no readable safetensors file ({error}): delete it and fetch it again") from error
     with torch.device("meta"):
         model = GPT(config, causal)

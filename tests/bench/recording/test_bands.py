@@ -18,7 +18,7 @@ from bench.recording.bands import (
     counts_within,
     derive_bands,
     draws_of,
-    duration_factors,
+    spread_factors,
     root_mean_square,
     round_up,
     seed_values,
@@ -267,12 +267,12 @@ def test_the_spread_of_durations_is_pooled_over_all_rows():
     costs = [[2.0, 3.0], [10.0, 11.0], [5.0]]
     squares = sum(math.log(one / other) ** 2 / 2 for one, other in costs[:2])
     reach = stats.t.isf(FLAGGED_RUNS / len(ROWS) / 2, 2) * math.sqrt(squares / 2 * (1 + 1 / 2))
-    assert duration_factors(costs) == pytest.approx((math.exp(-reach), math.exp(reach)))
+    assert spread_factors(costs) == pytest.approx((math.exp(-reach), math.exp(reach)))
 
 
 @given(TIMINGS)
-def test_duration_factors_hold_every_timing_they_come_from_and_are_each_others_inverse(costs):
-    factors = duration_factors(costs)
+def test_spread_factors_hold_every_timing_they_come_from_and_are_each_others_inverse(costs):
+    factors = spread_factors(costs)
     assert (factors is None) == all(len(of_row) == 1 for of_row in costs)
     if factors:
         low, high = factors
@@ -284,12 +284,12 @@ def test_duration_factors_hold_every_timing_they_come_from_and_are_each_others_i
 
 
 def test_two_timings_far_apart_are_no_reason_to_break_off():
-    factors = duration_factors([[1.0, 3.0]])
+    factors = spread_factors([[1.0, 3.0]])
     assert factors is None or factors[0] < 1 / 3 < 3 < factors[1] < math.inf
 
 
 def test_one_timing_of_every_row_tells_nothing():
-    assert duration_factors([[1.0], [2.0]]) is None
+    assert spread_factors([[1.0], [2.0]]) is None
 
 
 # What is committed
