@@ -99,7 +99,7 @@ def in_words(size: int) -> str:
 def needed_memory(experiment: Experiment, longest: int = 1) -> int:
     """Bytes that an experiment holds at least while it trains, beside the program itself: to refuse what cannot run, not to predict a peak.
 
-    Weights; gradients and AdamW's two moments of what trains; and for one batch what the blocks that train keep for their gradients.
+    Weights, AdamW's two moments of what trains, and its gradients or what one batch keeps for them, whichever is more: as the one grows the other goes.
     Left out is what differs between ways of computing: frozen states, which may go to disk, what a kernel borrows, seeds side by side.
     longest: tokens of the longest training text, where the experiment pads to those or not at all.
     """
@@ -115,7 +115,9 @@ def needed_memory(experiment: Experiment, longest: int = 1) -> int:
     n_whole = config.n_layer - frozen_blocks(experiment) - (not experiment.average_embeddings or experiment.trainable_layers == "last_layer")
     n_kept = experiment.batch_size * min(n_tokens, config.context_length) * config.width * (1 + KEPT_BY_A_BLOCK * n_whole)
     of_kept = torch.bfloat16.itemsize if experiment.precision == "bf16" else torch.float32.itemsize
-    return torch.float32.itemsize * (n_weights + (1 + KEPT_BY_ADAMW) * n_trained) + of_kept * n_kept
+    gradients, batch = torch.float32.itemsize * n_trained, of_kept * n_kept
+    growing = gradients + batch if experiment.accumulation_steps > 1 else max(gradients, batch)
+    return torch.float32.itemsize * (n_weights + KEPT_BY_ADAMW * n_trained) + growing
 
 
 def total_memory(device: torch.device) -> int | None:

@@ -41,7 +41,7 @@ METHODS = {
     ),
     "peak_memory": (
         "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process, or torch on a CUDA device, held while the "
-        f"row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the interval and 2 MiB: a row that runs without "
+        "row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the interval and 2 MiB: a row that runs without "
         "those it shares frozen states with holds less."
     ),
 }

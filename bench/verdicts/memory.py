@@ -13,7 +13,7 @@ GRAIN = 2**21  # bytes: what CUDA's allocator rounds to, and more than Linux's c
 def judge_peak_memory(result: RowResult, baseline: Baseline, info: RunInfo, policy: DurationPolicy) -> Judgement | None:
     """The most that the row held against our own recording, from above only; None where either was not measured.
 
-    A row that runs without those it shares with holds less, since their frozen states and libraries are missing: that is no news.  Only warns where durations do.
+    A row that runs without those it shares frozen states with holds less, which is no news.  Only warns where durations do.
     """
     recorded = baseline.provenance
     peaks = peaks_of(baseline.timings)

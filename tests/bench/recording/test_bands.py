@@ -18,7 +18,6 @@ from bench.recording.bands import (
     counts_within,
     derive_bands,
     draws_of,
-    spread_factors,
     root_mean_square,
     round_up,
     seed_values,
@@ -27,10 +26,11 @@ from bench.recording.bands import (
     seeds_p_value,
     split_of,
     spread_factor,
+    spread_factors,
     spread_of,
     trace_reach,
 )
-from bench.recording.baselines import seed_figures, with_duration_bands
+from bench.recording.baselines import seed_figures, with_cost_bands
 from bench.recording.traces import grain_of
 from bench.rows import ROWS, find_row
 from bench.tiers import TIERS
@@ -321,7 +321,7 @@ def grains_of(row_result, figures):
 def test_committed_bands_follow_from_the_raw_figures_beside_them(tier, kind, grains_of):
     expectations = load_expectations(DEFAULT_PATH)
     baselines = expectations.baselines[tier][kind]
-    timed = with_duration_bands(baselines, expectations.policies[tier].duration)
+    timed = with_cost_bands(baselines, expectations.policies[tier].duration)
     for number, baseline in baselines.items():
         seeds = [*baseline.seeds.values()]
         derived = derive_bands(baseline.traces, grains_of(tier, number, baseline), baseline.margins, baseline.own, seeds, baseline.repeats)
