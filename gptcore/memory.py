@@ -159,10 +159,10 @@ def container_limit() -> list[int]:
 def watch_memory(device: torch.device) -> Callable[[], int | None]:
     """Release what nothing uses, and watch from now on: returns what tells the most bytes that were held since, None where the system does not.
 
-    On CUDA that is what torch held on the device.  For a CPU it is the peak of the process's resident memory and not its rise.  Of all rows of the smoke tier
-    (four runs in two processes) the peak kept within 0.7 % but for a process's first row, which came out 2 % lower while libraries were still being loaded,
-    and a row run with three others came out up to 3 % lower than with all eighteen.  The rise strayed by 24 %, and for one row by a factor of 14 with what ran before:
-    who comes first loads the libraries and the states that others share.  A leak shows in the peak alone.  Without the release peaks crept upwards by 3 %.
+    On CUDA that is what torch held on the device.  On a CPU it is the peak of the process's resident memory and not the rise above its start: in three
+    processes that each ran all smoke rows the peak of every row agreed within 0.6 %.  The rise would depend on what ran before, 82 MB for a first row and
+    6 MB for the same row as fourth, since who comes first loads libraries and the states that others share; and of a leak it would tell nothing.
+    A row run alone holds up to 12 % less than among the nineteen.  Without the release peaks crept upwards by 3 %.
     """
     release_memory(device)
     if device.type == "cuda":
