@@ -182,7 +182,7 @@ class Bands:
 
     Numerical, for the same seed - traces: half-widths around every number.  margins: the most a text's margin may move.  counts: fewest and most right ones.
     Statistical, for other seeds - seeds: where the figure of one more seed lies.
-    duration: factors of the recorded seconds.  Whatever could not be derived, for want of repeats or seeds, is left out.
+    duration: factors of the recorded seconds; peak_memory: of the recorded bytes.  Whatever could not be derived, for want of repeats or seeds, is left out.
     """
 
     traces: dict[str, tuple[Width, ...]]
@@ -190,6 +190,7 @@ class Bands:
     counts: dict[SplitName, Counts]
     seeds: dict[str, Range]
     duration: Factors | None
+    peak_memory: Factors | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bench.rows import Row
-from gptcore.execution import Execution
+from gptcore.execution import Execution, within
 from gptcore.experiment import Experiment
 from gptcore.features import FrozenStates, Need
 from gptcore.freezing import frozen_blocks
@@ -17,12 +17,16 @@ from gptcore.sharing import need_of, share_states
 
 @dataclass
 class Group:
-    """Rows whose frozen parts agree in weights, mask and precision.  needs and states: filled when the first of them asks."""
+    """Rows whose frozen parts agree in weights, mask and precision.  needs and states: filled when the first of them asks.
+
+    memory_budget: bytes that states may take, None for what the execution says.
+    """
 
     members: dict[int, Experiment] = field(default_factory=dict)
     waiting: set[int] = field(default_factory=set)
     needs: dict[int, Need] = field(default_factory=dict)
     states: FrozenStates | None = None
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,16 @@ class Plan:
         if group.states is None and row.number in group.needs:
             self._allocate(group)
         return group.states if row.number in group.needs else None
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """What the states of all groups hold now."""
+        return sum(group.states.bytes_in_memory for group in self.groups if group.states)
+
+    def shrink(self, memory_budget: int) -> None:
+        """Let all states go; where a row asks for some again, they are made within so many bytes of memory."""
+        for group in self.groups:
+            group.states, group.memory_budget = None, memory_budget
 
     def done(self, row: Row) -> None:
         """Let the states go if no row still waits for them."""
@@ -73,7 +87,8 @@ class Plan:
     def _share(self, group: Group, numbers: Sequence[int]) -> FrozenStates:
         experiment = group.members[numbers[0]]
         needs = [group.needs[number] for number in numbers]
-        return share_states(needs, experiment, self.gather(experiment), device=self.device, execution=self.execution)
+        execution = within(self.execution, group.memory_budget)
+        return share_states(needs, experiment, self.gather(experiment), device=self.device, execution=execution)
 
 
 def make_plan(experiments: dict[int, Experiment], gather: Callable[[Experiment], Inputs], device: torch.device, execution: Execution) -> Plan:

@@ -28,15 +28,18 @@ from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.checkpoint import Checkpoints
 from gptcore.device import check_precision
 from gptcore.errors import UsageError, UserError
-from gptcore.execution import GIB, Execution, check_seeds, set_threads
+from gptcore.execution import GIB, Execution, check_seeds, set_threads, within
 from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
+from gptcore.features import FrozenStates
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
 from gptcore.loop import Report
+from gptcore.memory import check_memory, is_out_of_memory, out_of_memory, smaller_budget, watch_memory
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds, seeds_at_once
 
 CHECKPOINT_SECONDS = 120.0
+REMEDY = "end other programs, leave the row out with --rows, or run it with --memory-budget 0, with fewer --seeds or on another --device"
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,7 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     experiment = request.experiment_of(row)
     result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), {}, None, None)
     try:
+        check_memory(experiment, request.device, REMEDY)
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         result = replace(result, digests=component_digests(experiment, inputs))
         if known := known_result(result, folder):
@@ -198,26 +202,61 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
                 return known
             result = replace(known, error=None)
         write_texts(folder, inputs.dataset.test.texts)
-        for so_far in train_seeds(result, row, inputs, request, folder, plan, report):
+        for so_far in train_within_memory(result, row, inputs, request, folder, plan, report):
             result = so_far
             write_row(folder, result)
     except UserError as problem:
         result = replace(result, error=str(problem))
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
-        result = replace(result, error=f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}")
+        said = (
+            str(out_of_memory(experiment, request.device, REMEDY))
+            if is_out_of_memory(problem)
+            else f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
+        )
+        result = replace(result, error=said)
     plan.done(row)
     write_row(folder, result)
     remove_checkpoints(folder, row)
     return result
 
 
-def train_seeds(result: RowResult, row: Row, inputs: Inputs, request: Request, folder: Path, plan: Plan, report: Report) -> Iterator[RowResult]:
+def train_within_memory(result: RowResult, row: Row, inputs: Inputs, request: Request, folder: Path, plan: Plan, report: Report) -> Iterator[RowResult]:
+    """As `train_seeds`; where memory runs out, it goes on with less of it for states of the frozen part.  Raises OutOfMemoryError where that is not enough."""
+    experiment, device, execution = request.experiment_of(row), request.device, request.execution_of(row, folder)
+    budget, held = None, plan.bytes_in_memory
+    while True:
+        try:
+            peak = watch_memory(device)
+            own = None if (shared := plan.states_for(row)) else own_states(experiment, inputs, device=device, execution=within(execution, budget))
+            held = plan.bytes_in_memory + (own.bytes_in_memory if own else 0)
+            for so_far in train_seeds(result, row, inputs, request, execution, shared or own, peak, report):
+                result = so_far
+                yield result
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            own = shared = None
+        else:
+            return
+        budget = smaller_budget(budget, held, experiment, device, REMEDY)
+        plan.shrink(budget)
+
+
+def train_seeds(
+    result: RowResult,
+    row: Row,
+    inputs: Inputs,
+    request: Request,
+    execution: Execution,
+    states: FrozenStates | None,
+    peak: Callable[[], int | None],
+    report: Report,
+) -> Iterator[RowResult]:
     """The row with the figures of more and more seeds: its own first, then as many at once as train side by side.
 
-    Until the last one is there, the row's error says which are missing.
+    Until the last one is there, the row's error says which are missing.  peak: read when its own seed is done, as further ones may train side by side.
     """
-    experiment, device, execution = request.experiment_of(row), request.device, request.execution_of(row, folder)
-    states = plan.states_for(row) or own_states(experiment, inputs, device=device, execution=execution)
+    experiment, device = request.experiment_of(row), request.device
     further, at_once = further_seeds(result, request), seeds_at_once(experiment, execution, device)
     for seeds in [(result.seed,), *(further[start : start + at_once] for start in range(0, len(further), at_once))]:
         known = set(result.others) | ({result.seed} if result.figures else set())
@@ -230,6 +269,7 @@ def train_seeds(result: RowResult, row: Row, inputs: Inputs, request: Request, f
             result,
             figures=found.pop(result.seed, result.figures),
             others=result.others | found,
+            peak_memory=peak() if result.seed in seeds else result.peak_memory,
             error=f"the run ended before the seeds {missing[0]} to {missing[-1]} did: go on with it, or run the row again" if missing else None,
         )
         yield result

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.environment import describe_environment
-from bench.results import Results, ResultsError, RowResult, read_results
+from bench.results import Results, ResultsError, RowResult, create_folder, read_results
 from bench.resuming import differences, request_of
 from bench.rows import Row
 from bench.run import Request, plan_of, run_row
@@ -72,6 +72,7 @@ def verify(rerun: Rerun) -> Iterator[RowVerification]:
     """Every chosen row, run again with the same rows planned beside it, since last bits depend on which share a pass."""
     plan = plan_of(rerun.request)
     with TemporaryDirectory(prefix="verification-") as folder:
+        create_folder(Path(folder), rerun.results.info)
         for row in rerun.rows:
             yield compare(rerun.results.rows[row.number], run_row(row, rerun.request, Path(folder), plan))
 

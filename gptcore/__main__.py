@@ -9,22 +9,36 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gptcore.command_line import guarded, path_argument
 from gptcore.device import DEVICES, check_precision, name_device, pick_device
 from gptcore.errors import UsageError
-from gptcore.execution import add_execution_flags, check_seeds, execution_from, set_threads
+from gptcore.execution import Execution, add_execution_flags, check_seeds, execution_from, set_threads, within
 from gptcore.experiment import Experiment, settings_of
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
+from gptcore.memory import check_memory, is_out_of_memory, smaller_budget
 from gptcore.model import GPT2_SIZES
 from gptcore.result import Evaluation, Event, Result
+from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds
+
+REMEDY = (
+    "end other programs, or choose a smaller --batch_size (with more --accumulation_steps the updates stay the same), a smaller --model_size, fewer "
+    "--trainable_layers, a shorter --context_length, fewer --seeds at once or --memory-budget 0"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
     try:
         return guarded(lambda: run(make_parser().parse_args(arguments)))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: memory ran out: {REMEDY}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
@@ -41,10 +55,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         check_writable(options.json)
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
+    check_memory(experiment, device, REMEDY)
     inputs = gather_inputs(experiment, sources)
     seeds = range(experiment.seed, experiment.seed + options.seeds)
     print(f"on {name_device(device)}, threads: {threads}", flush=True)
-    results = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, report=print_event), strict=True))
+    results = dict(zip(seeds, train_within_memory(experiment, inputs, seeds, device, execution), strict=True))
     for seed, result in results.items():
         print_result(result, f"seed {seed}: " if len(results) > 1 else "")
     if options.json:
@@ -53,6 +68,21 @@ def run(options: argparse.Namespace) -> int:
             content["seeds"] = {str(seed): figures_of(result) for seed, result in results.items()}
         write_text_atomically(options.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return 0
+
+
+def train_within_memory(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution) -> list[Result]:
+    """A result per seed; where memory runs out, trained again with less of it for the frozen part.  Raises OutOfMemoryError where that does not help either."""
+    budget, held = None, 0
+    while True:
+        try:
+            states = own_states(experiment, inputs, device=device, execution=within(execution, budget))
+            held = states.bytes_in_memory if states else 0
+            return finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=print_event)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            states = None
+        budget = smaller_budget(budget, held, experiment, device, REMEDY)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -14,8 +14,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gptcore.errors import UsageError
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container on Linux: microseconds of CPU time allowed, and per how many
-MEMORY = Path("/proc/meminfo")
-MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # likewise, bytes
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -109,16 +107,3 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device; 4 GiB where the system does not tell."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # what torch holds in reserve is free, too
-        return torch.cuda.mem_get_info(device)[0]
-    free = [4 * 2**30]
-    if MEMORY.exists():
-        free = [int(line.split()[1]) * 2**10 for line in MEMORY.read_text(encoding="ascii").splitlines() if line.startswith("MemAvailable:")]
-    if MEMORY_LIMIT.exists() and (limit := MEMORY_LIMIT.read_text(encoding="ascii").strip()).isdecimal():
-        free.append(max(0, int(limit) - int(MEMORY_LIMIT.with_name("memory.current").read_text(encoding="ascii"))))
-    return min(free)

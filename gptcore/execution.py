@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -59,6 +59,11 @@ def execution_from(options: argparse.Namespace) -> Execution:
         memory_budget=None if options.memory_budget is None else int(options.memory_budget * GIB),
         cache=StateCache(default_folder(), int(options.keep_states * GIB)) if options.keep_states else None,
     )
+
+
+def within(execution: Execution, budget: int | None) -> Execution:
+    """The same with another memory budget in bytes, if one is given."""
+    return execution if budget is None else replace(execution, memory_budget=budget)
 
 
 def check_seeds(first: int, n_seeds: int) -> None:

@@ -95,6 +95,11 @@ class FrozenStates:
         self.bytes = n_tokens * width * torch.float32.itemsize
         self.hidden, self.place = allocate(n_tokens, width, memory_budget, device)
 
+    @property
+    def bytes_in_memory(self) -> int:
+        """What of the room counts as memory."""
+        return self.bytes if self.place == "memory" else 0
+
     def _plan(self, in_training: set[int], tokens_per_pass: int, *, causal: bool) -> Iterator[Pass]:
         """No pass holds both what training reads and what only the final counts read: the clock must not pay for the latter."""
         for wanted in (in_training, set(range(len(self.rows))) - in_training):
@@ -239,5 +244,5 @@ def allocate(n_tokens: int, width: int, budget: int, device: torch.device) -> tu
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later must not end the process
             return torch.from_file(file.name, shared=True, size=n_tokens * width).view(n_tokens, width), "disk"
-    except OSError:
+    except (OSError, RuntimeError):  # the latter where a file cannot be mapped
         return torch.empty(0, width), "not kept"

@@ -8,12 +8,13 @@ import torch
 from gptcore.assets import sha256_of
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.dataset import SplitName
-from gptcore.device import arithmetic_of, free_memory
+from gptcore.device import arithmetic_of
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment, digest_of
 from gptcore.features import FrozenStates, Need
 from gptcore.freezing import frozen_blocks
 from gptcore.inputs import Inputs
+from gptcore.memory import free_memory
 
 
 def need_of(experiment: Experiment, inputs: Inputs) -> Need:

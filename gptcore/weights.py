@@ -11,6 +11,7 @@ from torch import Tensor
 from gptcore.assets import verified
 from gptcore.errors import AssetError
 from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, download_pretrained
+from gptcore.memory import is_out_of_memory
 from gptcore.model import GPT, GPTConfig
 from gptcore.places import is_there, printable
 
@@ -49,7 +50,9 @@ def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
     """
     try:
         stored = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # the latter: dtypes that torch lacks, and no room
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # dtypes that torch lacks, and no room
+        if is_out_of_memory(error):
+            raise
         raise AssetError(f"{printable(path)} is no readable safetensors file ({error}): delete it and fetch it again") from error
     with torch.device("meta"):
         model = GPT(config, causal)

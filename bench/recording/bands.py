@@ -39,6 +39,11 @@ METHODS = {
         "Student's prediction interval for the logarithm of one more timing, relative to the calibration of its run where the tier says so, its variance "
         f"pooled over all rows recorded on the same machine and threads, at level {FLAGGED_RUNS:g} / {len(ROWS)} rows."
     ),
+    "peak_memory": (
+        "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process, or torch on a CUDA device, held while the "
+        "row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the interval and 2 MiB: a row that runs without "
+        "those it shares frozen states with holds less."
+    ),
 }
 
 
@@ -142,11 +147,16 @@ def cost_of(timing: Timing, policy: DurationPolicy) -> float:
     return timing.seconds / timing.calibration_seconds if policy.calibrated else timing.seconds
 
 
-def duration_factors(costs: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """The shortest and the longest that one more timing takes, as factors of its row's mean; None where no row was timed twice."""
-    if all(len(of_row) < 2 for of_row in costs):
+def peaks_of(timings: Sequence[Timing]) -> list[int]:
+    """The peaks of memory among timings, of those that have one."""
+    return [timing.peak_memory for timing in timings if timing.peak_memory is not None]
+
+
+def spread_factors(measured: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """The least and the most that one more measurement gives, as factors of its row's mean; None where no row was measured twice."""
+    if all(len(of_row) < 2 for of_row in measured):
         return None
-    reach = pooled_reach([[math.log(cost) for cost in of_row] for of_row in costs], FLAGGED_RUNS / len(ROWS))
+    reach = pooled_reach([[math.log(value) for value in of_row] for of_row in measured if of_row], FLAGGED_RUNS / len(ROWS))
     return exponential(-reach), exponential(reach)
 
 

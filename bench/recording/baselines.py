@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.expectations import Baseline, DurationPolicy, ExpectationError, Expectations, Provenance, Repeat, SeedFigures, Timing
-from bench.recording.bands import METHODS, cost_of, derive_bands, duration_factors
+from bench.recording.bands import METHODS, cost_of, derive_bands, peaks_of, spread_factors
 from bench.recording.traces import grain_of, traces_of
 from bench.results import Results, ResultsError, RowResult, RunInfo
 from gptcore.result import Result
@@ -31,7 +31,7 @@ def with_recording(expectations: Expectations, recording: Recording) -> Expectat
     old = expectations.baselines.get(info.tier, {}).get(info.kind, {})
     whole = {number: result for number, result in recording.results.rows.items() if result.figures and not result.error}
     new = {number: make_baseline(info, result, recording.timings[number], recording.repeats.get(number, ())) for number, result in whole.items()}
-    of_tier = expectations.baselines.get(info.tier, {}) | {info.kind: with_duration_bands(dict(sorted((old | new).items())), policy)}
+    of_tier = expectations.baselines.get(info.tier, {}) | {info.kind: with_cost_bands(dict(sorted((old | new).items())), policy)}
     return replace(expectations, methods=METHODS, baselines=expectations.baselines | {info.tier: of_tier})
 
 
@@ -50,12 +50,20 @@ def fits(baseline: Baseline, result: RowResult) -> bool:
     return baseline.digests == result.digests and lengths == {name: len(values) for name, values in baseline.traces.items()}
 
 
-def with_duration_bands(baselines: Mapping[int, Baseline], policy: DurationPolicy) -> dict[int, Baseline]:
-    """The baselines of one tier and kind with bands for their durations, from the timings of all rows on the same machine and threads."""
+def with_cost_bands(baselines: Mapping[int, Baseline], policy: DurationPolicy) -> dict[int, Baseline]:
+    """The baselines of one tier and kind with bands for durations and peaks of memory, from the timings of all rows on the same machine and threads."""
     places = {number: (one.provenance.machine, one.provenance.threads) for number, one in baselines.items()}
     costs = {number: [cost_of(timing, policy) for timing in one.timings] for number, one in baselines.items()}
-    bands = {place: duration_factors([costs[number] for number in baselines if places[number] == place]) for place in places.values()}
-    return {number: replace(one, bands=replace(one.bands, duration=bands[places[number]])) for number, one in baselines.items()}
+    peaks = {number: peaks_of(one.timings) for number, one in baselines.items()}
+    bands = {}
+    for place in places.values():
+        there = [number for number in baselines if places[number] == place]
+        bands[place] = spread_factors([costs[number] for number in there]), spread_factors([peaks[number] for number in there])
+    widened = {}
+    for number, one in baselines.items():
+        duration, peak_memory = bands[places[number]]
+        widened[number] = replace(one, bands=replace(one.bands, duration=duration, peak_memory=peak_memory))
+    return widened
 
 
 def make_baseline(info: RunInfo, result: RowResult, timings: tuple[Timing, ...], repeats: tuple[Repeat, ...]) -> Baseline:
@@ -101,8 +109,8 @@ def seed_figures(figures: Result) -> SeedFigures:
 
 
 def timing_of(info: RunInfo, result: RowResult) -> Timing:
-    """What the row cost in this run."""
-    return Timing(figures_of(result).train_seconds, info.calibration_seconds)
+    """What the row cost in this run, in time and memory."""
+    return Timing(figures_of(result).train_seconds, info.calibration_seconds, result.peak_memory)
 
 
 def repeat_of(condition: str, perturbation: float, draw: int, recorded: RowResult, repeated: RowResult) -> Repeat:

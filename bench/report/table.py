@@ -20,9 +20,17 @@ COLUMNS = (
     "notices",
     "seconds",
     "this run",
+    "peak MB",
     "x published",
     "verdict",
 )
+
+
+WARNINGS = {
+    ("duration", Verdict.REGRESSED): "slower",
+    ("duration", Verdict.IMPROVED): "faster",
+    ("peak_memory", Verdict.REGRESSED): "more memory",
+}
 
 
 def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -30,10 +38,10 @@ def table_cells(verdicts: Sequence[RowVerdict]) -> tuple[tuple[str, ...], list[t
 
     Accuracies are percentages, means where there are several seeds, differences percentage points.  notices: see `NOTICES`.  seconds: what the row costs
     alone and from cold; this run: what it took, with what other rows had paid for; x published: how many times faster the former is than the published
-    minutes.  Notices and x published are left out where no row has any.
+    minutes; peak MB: the most memory that was held, in millions of bytes.  Notices, peak MB and x published are left out where no row has any.
     """
     rows = [row_cells(verdict) for verdict in verdicts]
-    columns = [name for name in COLUMNS if name not in ("x published", "notices") or any(row[name] != "-" for row in rows)]
+    columns = [name for name in COLUMNS if name not in ("x published", "notices", "peak MB") or any(row[name] != "-" for row in rows)]
     return tuple(columns), [tuple(row[name] for name in columns) for row in rows]
 
 
@@ -45,6 +53,8 @@ def row_cells(verdict: RowVerdict) -> dict[str, str]:
         return cells
     figures = verdict.result.figures
     cells |= {"seconds": f"{figures.train_seconds:.2f}", "this run": f"{total_seconds(verdict.result):.2f}"}
+    if verdict.result.peak_memory:
+        cells["peak MB"] = megabytes(verdict.result.peak_memory)
     if verdict.published_seconds:
         cells["x published"] = f"{verdict.published_seconds / figures.train_seconds:.2f}"
     found = {split: statistics.mean(seed.counts[split].accuracy for seed in (figures, *verdict.result.others.values())) for split in SPLITS}
@@ -78,7 +88,7 @@ def verdict_text(verdict: RowVerdict) -> str:
     if verdict.verdict is Verdict.DRIFTED and verdict.holds:
         return f"{verdict.verdict} (warning)"
     warns = [judgement for judgement in verdict.judgements if judgement.advisory and judgement.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)]
-    return str(verdict.verdict) + "".join(f", {'slower' if judgement.verdict is Verdict.REGRESSED else 'faster'}" for judgement in warns)
+    return str(verdict.verdict) + "".join(f", {WARNINGS[judgement.metric, judgement.verdict]}" for judgement in warns)
 
 
 def closing_line(verdicts: Sequence[RowVerdict]) -> str:
@@ -201,7 +211,7 @@ def explain(judgement: Judgement) -> str:
     if judgement.found is None or judgement.expected is None:
         metric = "" if judgement.metric == "row" else f"{judgement.metric.replace('_', ' ')} "
         return f"{metric}{judgement.verdict}: {judgement.explanation}"
-    number = percent if judgement.metric.endswith("accuracy") else plain
+    number = percent if judgement.metric.endswith("accuracy") else megabytes_named if judgement.metric == "peak_memory" else plain
     warning = "warning, " if judgement.advisory else ""
     band = "" if judgement.low is None or judgement.high is None else f", allowed {number(judgement.low)} to {number(judgement.high)}"
     return (
@@ -213,6 +223,16 @@ def explain(judgement: Judgement) -> str:
 def percent(fraction: float) -> str:
     """A fraction as a percentage with two decimals."""
     return f"{100 * fraction:.2f} %"
+
+
+def megabytes(size: float) -> str:
+    """Bytes as millions of them, whole where they are many."""
+    return f"{size / 1e6:.0f}" if size >= 1e8 else f"{size / 1e6:.1f}"
+
+
+def megabytes_named(size: float) -> str:
+    """The same with the unit."""
+    return f"{megabytes(size)} MB"
 
 
 def plain(value: float) -> str:

@@ -27,7 +27,7 @@ STYLES = {
     Verdict.MISSING: "bold red",
     Verdict.ERROR: "bold red",
 }
-NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "x published"))
+NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "peak MB", "x published"))
 PLAIN_WIDTH = 160
 
 

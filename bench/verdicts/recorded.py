@@ -13,6 +13,7 @@ from bench.results import RowResult, RunInfo
 from bench.statistics import paired_test
 from bench.verdicts.drift import flips_of, is_inside, judge_trace, judge_traces, numerical_band
 from bench.verdicts.durations import judge_recorded_duration
+from bench.verdicts.memory import judge_peak_memory
 from bench.verdicts.verdict import Flips, Judgement, Verdict
 from gptcore.experiment import digest_of
 from gptcore.result import Result
@@ -31,6 +32,8 @@ def judge_against_baseline(result: RowResult, figures: Result, baseline: Baselin
     for metric in SEED_METRICS:
         yield judge_metric(metric, result, figures, baseline, same_seed=not changed)
     yield judge_recorded_duration(figures, baseline, info, policy.duration)
+    if memory := judge_peak_memory(result, baseline, info, policy.duration):
+        yield memory
 
 
 def is_another_seed(result: RowResult, baseline: Baseline) -> bool:

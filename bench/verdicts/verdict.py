@@ -34,7 +34,7 @@ class Strictness(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds; `advisory` ones warn and never fail a row.
+    """One metric of one row.  Accuracies and losses are plain numbers, durations seconds, memory bytes; `advisory` ones warn and never fail a row.
 
     changed: the components, such as settings or weights, that keep a figure from being compared.
     """

@@ -68,7 +68,7 @@ def test_a_run_of_several_seeds_passes_against_its_own_recording(toy_request, tm
     _, (verdict,) = finish(folder, recorded)
     assert (verdict.verdict, verdict.holds) == (Verdict.PASS, True)
     assert [*recorded.baselines["smoke"]["cpu"][1].seeds] == [123, 124, 125, 126]
-    assert "paired t-test of 4 seeds: p = 1" in verdict.judgements[-2].explanation
+    assert "paired t-test of 4 seeds: p = 1" in verdict.judgements[-3].explanation
 
 
 def test_strictness_reaches_the_verdicts(toy_run, toy_request):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import gptcore.device
-from gptcore.device import check_precision, float32_products, free_memory, pick_device, reproducible, usable_cores
+from gptcore.device import check_precision, float32_products, pick_device, reproducible, usable_cores
 from gptcore.errors import UsageError
 
 
@@ -95,13 +95,3 @@ def test_threads_fit_what_this_process_may_use(allowed, quota, threads, cores, m
     if quota:
         (tmp_path / "cpu.max").write_text(quota)
     assert usable_cores() == cores
-
-
-@pytest.mark.parametrize(("limit", "used", "free"), [("max", 0, 8000 * 2**10), (str(6 * 2**20), 2**20, 5 * 2**20), ("100", 200, 0)])
-def test_free_memory_is_what_a_container_may_still_take(limit, used, free, monkeypatch, tmp_path):
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text(f"{used}\n")
-    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\n")
-    monkeypatch.setattr(gptcore.device, "MEMORY_LIMIT", tmp_path / "memory.max")
-    monkeypatch.setattr(gptcore.device, "MEMORY", tmp_path / "meminfo")
-    assert free_memory(torch.device("cpu")) == free

@@ -18,7 +18,6 @@ from bench.recording.bands import (
     counts_within,
     derive_bands,
     draws_of,
-    duration_factors,
     root_mean_square,
     round_up,
     seed_values,
@@ -27,10 +26,11 @@ from bench.recording.bands import (
     seeds_p_value,
     split_of,
     spread_factor,
+    spread_factors,
     spread_of,
     trace_reach,
 )
-from bench.recording.baselines import seed_figures, with_duration_bands
+from bench.recording.baselines import seed_figures, with_cost_bands
 from bench.recording.traces import grain_of
 from bench.rows import ROWS, find_row
 from bench.tiers import TIERS
@@ -267,12 +267,12 @@ def test_the_spread_of_durations_is_pooled_over_all_rows():
     costs = [[2.0, 3.0], [10.0, 11.0], [5.0]]
     squares = sum(math.log(one / other) ** 2 / 2 for one, other in costs[:2])
     reach = stats.t.isf(FLAGGED_RUNS / len(ROWS) / 2, 2) * math.sqrt(squares / 2 * (1 + 1 / 2))
-    assert duration_factors(costs) == pytest.approx((math.exp(-reach), math.exp(reach)))
+    assert spread_factors(costs) == pytest.approx((math.exp(-reach), math.exp(reach)))
 
 
 @given(TIMINGS)
-def test_duration_factors_hold_every_timing_they_come_from_and_are_each_others_inverse(costs):
-    factors = duration_factors(costs)
+def test_spread_factors_hold_every_timing_they_come_from_and_are_each_others_inverse(costs):
+    factors = spread_factors(costs)
     assert (factors is None) == all(len(of_row) == 1 for of_row in costs)
     if factors:
         low, high = factors
@@ -284,12 +284,12 @@ def test_duration_factors_hold_every_timing_they_come_from_and_are_each_others_i
 
 
 def test_two_timings_far_apart_are_no_reason_to_break_off():
-    factors = duration_factors([[1.0, 3.0]])
+    factors = spread_factors([[1.0, 3.0]])
     assert factors is None or factors[0] < 1 / 3 < 3 < factors[1] < math.inf
 
 
 def test_one_timing_of_every_row_tells_nothing():
-    assert duration_factors([[1.0], [2.0]]) is None
+    assert spread_factors([[1.0], [2.0]]) is None
 
 
 # What is committed
@@ -321,7 +321,7 @@ def grains_of(row_result, figures):
 def test_committed_bands_follow_from_the_raw_figures_beside_them(tier, kind, grains_of):
     expectations = load_expectations(DEFAULT_PATH)
     baselines = expectations.baselines[tier][kind]
-    timed = with_duration_bands(baselines, expectations.policies[tier].duration)
+    timed = with_cost_bands(baselines, expectations.policies[tier].duration)
     for number, baseline in baselines.items():
         seeds = [*baseline.seeds.values()]
         derived = derive_bands(baseline.traces, grains_of(tier, number, baseline), baseline.margins, baseline.own, seeds, baseline.repeats)
