@@ -1,4 +1,4 @@
-"""The commands: `python -m bench list | run | check | verify | record | show | findings | compare | bisect | sensitivity | speed | cache`."""
+"""The commands: `python -m bench list | run | check | verify | record | show | summary | findings | compare | bisect | sensitivity | speed | cache`."""
 
 import argparse
 import sys
@@ -21,6 +21,7 @@ from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
 from bench.report.sensitivity import report_sensitivity
+from bench.report.summary import Against, check_limit, render_summary
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
 from bench.report.text import as_json, say
 from bench.report.verification import verification_line, verification_summary
@@ -39,6 +40,7 @@ from gptcore.command_line import guarded
 from gptcore.device import pick_device
 from gptcore.errors import UsageError
 from gptcore.execution import set_threads
+from gptcore.files import write_text_atomically
 from gptcore.memory import is_out_of_memory
 from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
@@ -203,6 +205,23 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def summary(options: argparse.Namespace) -> int:
+    """`summary`: write what a pull request shows of a past result, whatever its verdict."""
+    limit, results = check_limit(options.limit), read_results(options.results)
+    verdicts = judge(results, load_expectations(options.expected), strictness_from(options))
+    base = options.against
+    against = Against(str(base), str(options.results), compare_folders(base, options.results)) if base else None
+    text = render_summary(results, verdicts, limit, against)
+    if options.out is None:
+        make_console().out(text, highlight=False, end="")
+        return 0
+    try:
+        write_text_atomically(options.out, text)
+    except OSError as error:
+        raise UsageError(f"{options.out} cannot be written ({error.strerror}): name another file with --out") from error
+    return 0
+
+
 COMMANDS = {
     "list": list_rows,
     "run": run,
@@ -210,6 +229,7 @@ COMMANDS = {
     "verify": verify_rows,
     "record": record_rows,
     "show": show,
+    "summary": summary,
     "findings": findings,
     "compare": compare,
     "bisect": bisect,

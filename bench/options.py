@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from bench.comparison.bisect import Criterion
 from bench.expectations import DEFAULT_PATH
+from bench.report.summary import COMMENT_LIMIT
 from bench.report.text import FORMATS
 from bench.rows import select_rows
 from bench.run import CHECKPOINT_SECONDS, Request, checked
@@ -156,6 +157,11 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(recording.add_argument)
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=path_argument)
+    summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)
+    summing.add_argument("results", type=path_argument)
+    summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
+    summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
+    summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
     timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
     timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
     timing.add_argument(
@@ -191,8 +197,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, finding, measuring):
+    for command in (running, checking, recording, showing, summing, finding, measuring):
         add_expected(command.add_argument)
-    for command in (running, checking, showing):
+    for command in (running, checking, showing, summing):
         add_strictness(command.add_argument)
     return parser

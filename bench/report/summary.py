@@ -1,0 +1,185 @@
+"""What a pull request shows of a run: the verdict first, rows that fail open and in full, the rest folded, within the size that GitHub takes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.comparison.compare import DURATION, Comparison
+from bench.comparison.compare import Verdict as Compared
+from bench.report import comparison as compared
+from bench.report.fitting import Part, Section, fitted
+from bench.report.markdown import LONGEST, table_lines, text_lines, told_lines
+from bench.report.table import Told, closing_line, explanations, notes
+from bench.report.text import clipped, markdown_block, markdown_code, markdown_line, markdown_text, row_ranges, rows_named
+from bench.results import Results
+from bench.verdicts.judge import holds
+from bench.verdicts.verdict import SEVERITY, RowVerdict, Verdict
+from gptcore.errors import UsageError
+
+COMMENT_LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, of which whoever posts the comment may want some
+LEAST_LIMIT = 4_000
+TEXTS = 100  # texts that flipped come last, the first of each row before the second of any
+LONGEST_TRACEBACK = 8_000
+MOVED = frozenset((Compared.FASTER, Compared.SLOWER, Compared.BETTER, Compared.WORSE, Compared.MISSING, Compared.ERROR))
+
+
+@dataclass(frozen=True)
+class Against:
+    """Another results folder that the run is compared with: its name, the run's own, and what moved."""
+
+    base: str
+    head: str
+    comparisons: Sequence[Comparison]
+
+
+def check_limit(limit: int) -> int:
+    """The limit.  Raises UsageError where it has no space for a verdict and the sentence on what is missing."""
+    if limit < LEAST_LIMIT:
+        raise UsageError(f"--limit {limit} is not possible: a verdict needs at least {LEAST_LIMIT} bytes; leave it out for {COMMENT_LIMIT}")
+    return limit
+
+
+def render_summary(results: Results, verdicts: Sequence[RowVerdict], limit: int = COMMENT_LIMIT, against: Against | None = None) -> str:
+    """The summary as GitHub's Markdown, of at most `limit` bytes.  Nothing that comes from files is more in it than text."""
+    ran = [verdict for verdict in verdicts if verdict.result]
+    failing = [verdict for verdict in ran if not verdict.holds]
+    warning = [verdict for verdict in ran if verdict.holds and explanations(results, [verdict])]
+    others = [verdict for verdict in ran if verdict.holds and verdict not in warning]
+    sections = [
+        _broken_invariants(results),
+        *_rows("Rows that fail", "failing rows", failing, results, rank=1),
+        *_rows("Rows that warn", "warning rows", warning, results, rank=4),
+        *([_moved(against), _not_moved(against)] if against else []),
+        _unchanged(others, results, verdicts),
+        _held_invariants(results),
+        _environment(results),
+    ]
+    return fitted(_head(results, verdicts, n_warning=len(warning)), sections, limit)
+
+
+def marker(tier: str) -> str:
+    """A line that no reader sees, by which a comment is found again."""
+    return f"<!-- fine-tuning benchmarks: {tier} -->"
+
+
+def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -> str:
+    """The verdict on one line, where it comes from on the next, and what never ran."""
+    info, environment = results.info, results.info.environment
+    absent = [verdict.row for verdict in verdicts if verdict.result is None]
+    state = "incomplete" if absent or results.invariants is None else "passed" if holds(results, verdicts) else "failed"
+    failed = Counter(verdict.verdict for verdict in verdicts if not verdict.holds)
+    counts = [closing_line(verdicts), *(f"{failed[kind]} {kind}" for kind in reversed(SEVERITY) if failed[kind])]
+    counts += [f"{n_warning} with a warning"] if n_warning else []
+    counts += [f"{sum(one.holds for one in results.invariants)} of {len(results.invariants)} invariants hold"] if results.invariants else []
+    commit = f"commit {environment.git_commit[:10]}{' with changes that are not committed' if environment.git_dirty else ''}"
+    where = (environment.device_name, _counted(environment.threads, "thread"), f"torch {environment.packages.get('torch')}", commit, environment.date)
+    lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST))]
+    if absent:
+        again = markdown_code(f"{clipped(info.command, LONGEST)} --rows {row_ranges(absent)}")
+        lines.append(f"The run broke off: {rows_named(absent)} of {len(verdicts)} never ended.  What is left: {again}")
+    elif results.invariants is None:
+        lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: run it again.")
+    return "\n\n".join(lines)
+
+
+def _rows(title: str, name: str, verdicts: Sequence[RowVerdict], results: Results, *, rank: int) -> list[Section]:
+    """The table of rows that need words, then each with its own."""
+    header, cells = table_lines(verdicts)
+    table = Section("\n".join(["", f"### {title}", "", *header]), tuple(Part(line, rank, f"{name} of the table") for line in cells))
+    return [table, *(_told(told, verdict, name, rank + 1) for verdict in verdicts for told in explanations(results, [verdict]))]
+
+
+def _told(told: Told, verdict: RowVerdict, name: str, rank: int) -> Section:
+    """One row's words: what moved, the command that runs it alone, the traceback of an error, the texts that flipped."""
+    parts = [Part("\n".join(["", *told_lines(told)]), rank, f"explanations of {name}")]
+    texts = [Part(line, TEXTS + number, "texts that flipped") for number, line in enumerate(text_lines(told))]
+    error = verdict.result.error if verdict.result else None
+    trace = [Part(_folded("traceback", markdown_block(error[-LONGEST_TRACEBACK:])), rank + 1, "tracebacks")] if error and "\n" in error else []
+    return Section("", (*parts, *texts, *trace))
+
+
+def _unchanged(others: Sequence[RowVerdict], results: Results, verdicts: Sequence[RowVerdict]) -> Section:
+    """The rows without anything to say, and what there is to say of all rows together."""
+    n_apart = sum(verdict.verdict is Verdict.NOT_COMPARABLE for verdict in others)
+    counted = [f"{_counted(len(others) - n_apart, 'row')} unchanged", *([f"{_counted(n_apart, 'row')} not comparable, as was asked"] if n_apart else [])]
+    header, cells = table_lines(others)
+    rows = [Part(line, 20, "unchanged rows") for line in cells]
+    said = notes(replace(results, invariants=()), verdicts)
+    lines = [Part(f"\n{markdown_text(clipped(line, LONGEST))}", 21, "notes") for line in said]
+    return Section("\n".join(["", *_opened(", ".join(counted)), *(header if rows else [])]), (*rows, *lines), "\n</details>")
+
+
+def _broken_invariants(results: Results) -> Section:
+    broken = [one for one in results.invariants or () if not one.holds]
+    lines = [f"- broken: {markdown_text(clipped(f'{one.name} ({one.explanation})', LONGEST))}" for one in broken]
+    return Section("\n### Invariants that do not hold\n", tuple(Part(line, 0, "broken invariants") for line in lines))
+
+
+def _held_invariants(results: Results) -> Section:
+    held = [one for one in results.invariants or () if one.holds]
+    lines = [f"- holds: {markdown_text(clipped(one.name, LONGEST))}" for one in held]
+    opening = "\n".join(["", *_opened(f"{_counted(len(held), 'invariant')} held")])
+    return Section(opening, tuple(Part(line, 30, "held invariants") for line in lines), "\n</details>")
+
+
+def _moved(against: Against) -> Section:
+    """What moved between the other folder and this one, with the count of all."""
+    counted = compared.closing_line(against.comparisons, against.base, against.head)
+    opening = f"\n### Against another run\n\n{markdown_text(clipped(counted, LONGEST))}"
+    moved = [one for one in against.comparisons if _has_moved(one)]
+    header = ["", markdown_line(compared.COLUMNS), markdown_line("---" for _ in compared.COLUMNS)] if moved else []
+    rows = [Part(markdown_line(compared.cells_of(one)), 3, "figures that moved") for one in moved]
+    told = [
+        Part(f"{'' if at else chr(10)}- {markdown_text(clipped(line, LONGEST))}", 6, "explanations of what moved")
+        for at, line in enumerate(compared.sentences(moved))
+    ]
+    return Section("\n".join([opening, *header]), (*rows, *told) or (Part("\nNo figure moved.", 3, "figures that moved"),))
+
+
+def _not_moved(against: Against) -> Section:
+    """Figures that differ by what chance explains, or that nothing can be said of."""
+    rest = [one for one in against.comparisons if not _has_moved(one) and one.verdict is not Compared.SAME]
+    rows = [Part(markdown_line(compared.cells_of(one)), 40, "figures that differ by chance") for one in rest]
+    said = [*compared.sentences(rest), *compared.note_lines(against.comparisons)]
+    lines = [Part(f"{'' if at else chr(10)}- {markdown_text(clipped(line, LONGEST))}", 41, "notes on the other run") for at, line in enumerate(said)]
+    header = [markdown_line(compared.COLUMNS), markdown_line("---" for _ in compared.COLUMNS)] if rows else []
+    opening = "\n".join(["", *_opened(f"{_counted(len(rest), 'figure')} that differ by chance, or cannot be compared"), *header])
+    return Section(opening, (*rows, *lines), "\n</details>")
+
+
+def _has_moved(one: Comparison) -> bool:
+    return one.verdict in MOVED or (one.verdict is Compared.NOT_COMPARABLE and one.metric != DURATION)
+
+
+def _environment(results: Results) -> Section:
+    """Everything a figure may depend on besides its settings."""
+    info = results.info
+    known: dict[str, Any] = {
+        "command": info.command,
+        "rows": row_ranges(info.rows),
+        "precision": info.precision,
+        "way of computing": "plain" if info.plain else "fast",
+    }
+    known |= {name.replace("_", " "): value for name, value in vars(info.environment).items()} | {"calibration": f"{info.calibration_seconds:.4g} s"}
+    lines = [markdown_line((name, clipped(_plain(value), LONGEST))) for name, value in known.items()]
+    header = [markdown_line(("environment", "")), markdown_line(("---", "---"))]
+    return Section("\n".join(["", *_opened("environment"), *header]), tuple(Part(line, 10, "lines of the environment") for line in lines), "\n</details>")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items()) or "none"
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value) or "none"
+
+
+def _folded(title: str, text: str) -> str:
+    return "\n".join(["", *_opened(title), text, "", "</details>"])
+
+
+def _opened(title: str) -> list[str]:
+    return [f"<details><summary>{title}</summary>", ""]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
