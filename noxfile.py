@@ -51,10 +51,13 @@ def run_rows(session: nox.Session, tier: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format and style."""
-    session.install(*PINNED, "ruff")
+    """Format and style, and the workflows: their schema, and an audit of what an attacker could do with them."""
+    session.install(*PINNED, "ruff", "check-jsonschema", "zizmor")
     session.run("ruff", "format", "--check", *session.posargs)
     session.run("ruff", "check", *session.posargs)
+    workflows = sorted(map(str, Path(".github", "workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("zizmor", "--offline", "--no-progress", "--persona", "pedantic", ".github")
 
 
 @nox.session(venv_backend="none")
@@ -88,6 +91,13 @@ def smoke(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """The real experiments, judged against the published figures."""
     run_rows(session, "full")
+
+
+@nox.session(venv_backend="none")
+def summary(session: nox.Session) -> None:
+    """What a pull request shows of a results folder."""
+    install(session, "rows")
+    session.run(PYTHON, "-m", "bench", "summary", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")

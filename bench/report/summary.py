@@ -77,7 +77,9 @@ def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -
     lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST))]
     if absent:
         again = markdown_code(f"{clipped(info.command, LONGEST)} --rows {row_ranges(absent)}")
-        lines.append(f"The run broke off: {rows_named(absent)} of {len(verdicts)} never ended.  What is left: {again}")
+        lines.append(
+            f"The run broke off after {len(verdicts) - len(absent)} of {_counted(len(verdicts), 'row')}: {rows_named(absent)} never ended.  What is left: {again}"
+        )
     elif results.invariants is None:
         lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: run it again.")
     return "\n\n".join(lines)
@@ -144,7 +146,7 @@ def _not_moved(against: Against) -> Section:
     said = [*compared.sentences(rest), *compared.note_lines(against.comparisons)]
     lines = [Part(f"{'' if at else chr(10)}- {markdown_text(clipped(line, LONGEST))}", 41, "notes on the other run") for at, line in enumerate(said)]
     header = [markdown_line(compared.COLUMNS), markdown_line("---" for _ in compared.COLUMNS)] if rows else []
-    opening = "\n".join(["", *_opened(f"{_counted(len(rest), 'figure')} that differ by chance, or cannot be compared"), *header])
+    opening = "\n".join(["", *_opened(f"figures that differ by chance or cannot be compared: {len(rest)}"), *header])
     return Section(opening, (*rows, *lines), "\n</details>")
 
 
