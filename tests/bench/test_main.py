@@ -93,6 +93,30 @@ def test_show_never_fails_on_a_verdict(toy_run, expected_file, capsys):
     assert "torch" in capsys.readouterr().out
 
 
+def test_a_summary_is_printed_or_written_whatever_the_verdict(toy_run, expected_file, tmp_path, capsys):
+    arguments = ["summary", str(toy_run.folder), "--expected", str(expected_file), "--against", str(toy_run.folder)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "**smoke tier: failed** - 0 of 2 judged rows hold; 2 missing" in printed
+    assert "2 rows: 2 same" in printed
+    assert main([*arguments, "--out", str(tmp_path / "new" / "summary.md")]) == 0
+    assert (tmp_path / "new" / "summary.md").read_text() == printed
+    assert capsys.readouterr().out == ""
+
+
+def test_a_summary_of_a_run_that_broke_off_says_so(toy_run, recorded, capsys):
+    row_file(toy_run.folder, 2).unlink()
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert "**smoke tier: incomplete**" in capsys.readouterr().out
+
+
+def test_a_summary_that_cannot_be_written_is_one_sentence(toy_run, recorded, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded), "--out", str(tmp_path / "file" / "summary.md")]) == 2
+    assert "name another file with --out" in capsys.readouterr().err
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded), "--against", str(tmp_path / "none")]) == 2
+
+
 def test_list_prints_rows(capsys):
     assert main(["list"]) == 0
     assert "padded to the full context" in capsys.readouterr().out
@@ -111,6 +135,8 @@ def test_list_prints_rows(capsys):
         (["run", "--expected", "nowhere.json"], "cannot be read"),
         (["check", "nowhere"], "holds no run.json"),
         (["show", "nowhere"], "holds no run.json"),
+        (["summary", "nowhere"], "holds no run.json"),
+        (["summary", "nowhere", "--limit", "10"], "--limit 10 is not possible"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from bench.comparison.bisect import Bisection
 from bench.comparison.compare import Comparison, Verdict, compare
 from bench.comparison.revisions import Revision
 from bench.report.comparison import bisection_lines, cells_of, closing_line, comparison_json, print_comparison, render_comparison, show_bisection
-from bench.report.text import FORMATS
+from bench.report.text import FORMATS, NO_WIDTH
 from bench.results import Results
 from bench.statistics import Interval
 
@@ -194,7 +194,7 @@ def test_an_undecided_bisection_lists_all_suspects_and_compares_nothing(undecide
     assert shown(undecided, "markdown").splitlines() == [
         "- row 1: the first bad commit is one of these 2, between which the row cannot run:",
         "- bbbbbbbbbb Commit b",
-        r"- cccccccccc \\x1b\[31mFall\\x07 \[bold\] \[a\](http://b) &#64;who \`code\`",
+        r"- cccccccccc \\x1b\[31mFall\\x07 \[bold\] \[a\](http:NO//b) @NOwho \`code\`".replace("NO", NO_WIDTH),
     ]
 
 

@@ -1,21 +1,38 @@
+import html
 import io
 import json
+import re
 import unicodedata
 
+import cmarkgfm
 import pytest
+from cmarkgfm.cmark import Options
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from bench.report.text import as_json, cell, markdown_code, markdown_line, markdown_text, printable, row_ranges, rows_named, say
+from bench.report.text import (
+    TURNS,
+    as_json,
+    cell,
+    clipped,
+    markdown_block,
+    markdown_code,
+    markdown_line,
+    markdown_text,
+    printable,
+    row_ranges,
+    rows_named,
+    say,
+)
 from bench.rows import ROWS, select_rows
 
 NASTY = "\x1b]0;title\x07 \x9b31m [red]a[/] ![b](http://c) <i>&amp;| @who *d* `e` \\"
 
 
 def controls_in(text):
-    return {character for character in text if unicodedata.category(character) == "Cc"} - {"\n"}
+    return {character for character in text if unicodedata.category(character) == "Cc" or character in TURNS} - {"\n"}
 
 
 @pytest.fixture
@@ -34,6 +51,7 @@ def console():
         ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
         ("a\rb\tc\x00\x7f\x9b", r"a\rb\tc\x00\x7f\x9b"),
         ("two\nlines", "two\nlines"),
+        ("pass \u202eliaf\u202c \u2066x\u2069 \u200f", r"pass \u202eliaf\u202c \u2066x\u2069 \u200f"),
         ("", ""),
     ],
 )
@@ -78,10 +96,12 @@ def test_a_cell_shows_its_text(console, text, style):
     [
         ("<script>", "&lt;script>"),
         ("&lt;", "&amp;lt;"),
-        ("@who", "&#64;who"),
+        ("@who", "@\u200bwho"),
         ("a | b", r"a \| b"),
-        ("![a](http://b)", r"!\[a\](http://b)"),
-        ("*bold*", r"\*bold\*"),
+        ("![a](b)", r"!\[a\](b)"),
+        ("http://a www.b", "http:\u200b//a www\u200b.b"),
+        ("fixes #12, GH-3; #a", "fixes #\u200b12, GH-\u200b3; #a"),
+        ("*bold* _i_ ~~s~~", r"\*bold\* \_i\_ \~\~s\~\~"),
         ("`code`", r"\`code\`"),
         (r"\[a](b)", r"\\\[a\](b)"),
         (r"\|", r"\\\|"),
@@ -94,15 +114,38 @@ def test_markdown_shows_text_as_it_is(text, shown):
     assert markdown_text(text) == shown
 
 
-@given(st.text(alphabet="ab \n\r\x1b\x07\\|[]*`<@&\u2028"))
+ACTIVE_TEXT = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["@who", "a@b.co", "#1", "GH-1", "http://a.co", "www.a.co", "<b>", "<!--", "-->", "[a](b)", "![a](b)", "&#64;", "&lt;", "mailto:", "`", "\\"]
+        ),
+        st.sampled_from([*"ab \n\r\x1b\x07\\|[]()*_~`<>@&#:/.!-+=1\u2028\u202e"]),
+    )
+).map("".join)
+
+
+def rendered(markdown):
+    """As GitHub renders it, tags included."""
+    return cmarkgfm.github_flavored_markdown_to_html(markdown, options=Options.CMARK_OPT_UNSAFE)
+
+
+@given(ACTIVE_TEXT)
 def test_nothing_in_a_markdown_text_is_active(text):
     shown = markdown_text(text)
     assert not controls_in(shown)
     assert len(shown.splitlines()) <= 1
-    assert not {"<", "@"} & set(shown)
-    rest = shown.replace("\\\\", "")  # after which every special character stands behind a backslash of its own
-    for special in "|[]*`":
-        assert rest.count(special) == rest.count(f"\\{special}")
+    page = rendered(f"said: {shown}")
+    assert set(re.findall("<[^>]*>", page)) == {"<p>", "</p>"}
+    content = html.unescape(re.sub("<[^>]*>", "", page)).rstrip("\n")
+    assert not re.search(r"@\w|#\d|GH-\d|://|www\.", content, re.IGNORECASE)
+    assert content.replace("\u200b", "") == f"said: {' '.join(printable(text).splitlines())}".rstrip()
+
+
+@given(st.lists(ACTIVE_TEXT, min_size=2, max_size=2))
+def test_no_text_leaves_its_cell(texts):
+    page = rendered("\n".join(["| a | b |", "| --- | --- |", markdown_line(texts)]))
+    assert page.count("<td>") == 2
+    assert set(re.findall("<[^>]*>", page)) <= {f"<{slash}{tag}>" for slash in ("", "/") for tag in ("table", "thead", "tbody", "tr", "th", "td")}
 
 
 def test_a_line_of_a_table_has_as_many_cells_as_were_given():
@@ -134,6 +177,19 @@ def test_no_text_ends_its_code(text):
     assert fence not in shown[len(fence) : -len(fence)]
     assert not controls_in(shown)
     assert "\n" not in shown
+
+
+@given(ACTIVE_TEXT)
+def test_a_block_of_a_text_shows_its_lines(text):
+    page = rendered(f"before\n\n{markdown_block(text)}\n\nafter")
+    assert re.fullmatch(r"<p>before</p>\n<pre lang=\"text\"><code>.*</code></pre>\n<p>after</p>\n", page, re.DOTALL)
+    (content,) = re.findall("<code>(.*)</code>", page, re.DOTALL)
+    assert html.unescape(content).splitlines() == (printable(text).splitlines() or [""])
+
+
+@pytest.mark.parametrize(("text", "shown"), [("four", "four"), ("fives", "five … (1 more characters)"), ("", "")])
+def test_a_long_text_is_clipped_and_says_so(text, shown):
+    assert clipped(text, 4) == shown
 
 
 # Row numbers
