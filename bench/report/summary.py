@@ -77,9 +77,8 @@ def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -
     lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST))]
     if absent:
         again = markdown_code(f"{clipped(info.command, LONGEST)} --rows {row_ranges(absent)}")
-        lines.append(
-            f"The run broke off after {len(verdicts) - len(absent)} of {_counted(len(verdicts), 'row')}: {rows_named(absent)} never ended.  What is left: {again}"
-        )
+        ended = f"{len(verdicts) - len(absent)} of {_counted(len(verdicts), 'row')}"
+        lines.append(f"The run broke off after {ended}: {rows_named(absent)} never ended.  What is left: {again}")
     elif results.invariants is None:
         lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: run it again.")
     return "\n\n".join(lines)
