@@ -32,7 +32,8 @@ def refuse_other_options(options: argparse.Namespace) -> None:
     blank = argparse.ArgumentParser()
     add_request(blank.add_argument)
     usual = vars(blank.parse_args([])) | {"out": None}
-    if also := [name for name, value in usual.items() if getattr(options, name) != value]:
+    known = {"tier": read_info(options.resume).tier}  # which a nox session always says
+    if also := [name for name, value in usual.items() if getattr(options, name) not in (value, known.get(name, value))]:
         flags = " and ".join(f"--{name.replace('_', '-')}" for name in also)
         raise UsageError(f"--resume goes on with what {options.resume} was asked, and {flags} asks for something else: leave that out, or start a new run")
 

@@ -8,9 +8,10 @@ import bench.resuming
 import bench.run
 from bench.__main__ import main
 from bench.expectations import save_expectations
+from bench.options import make_parser
 from bench.recording.baselines import repeatable_figures
-from bench.results import read_info, read_results, row_file, write_row
-from bench.resuming import differences, request_of, resume
+from bench.results import Results, read_info, read_results, row_file, write_row
+from bench.resuming import differences, refuse_other_options, request_of, resume
 from bench.run import run_rows, start_run
 from gptcore.errors import TrainingError, UserError
 from gptcore.execution import Execution
@@ -175,6 +176,14 @@ def test_kept_states_and_folders_are_asked_for_again(toy_request, tmp_path, monk
 def test_nothing_else_may_be_asked_beside_resume(toy_run, also, capsys):
     assert main(["run", "--resume", str(toy_run.folder), *also]) == 2
     assert f"{also[0]} asks for something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--tier", "full"]])
+def test_the_tier_that_a_folder_has_may_be_said_as_every_nox_session_does(results_folder, run_info, words):
+    folder = results_folder(Results(run_info(tier="full"), {}))
+    refuse_other_options(make_parser().parse_args(["run", "--resume", str(folder), *words]))
+    with pytest.raises(UserError, match="--rows asks for something else"):
+        refuse_other_options(make_parser().parse_args(["run", "--resume", str(folder), *words, "--rows", "1"]))
 
 
 @pytest.mark.parametrize(
