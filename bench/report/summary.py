@@ -18,9 +18,11 @@ from bench.verdicts.verdict import SEVERITY, RowVerdict, Verdict
 from gptcore.errors import UsageError
 
 COMMENT_LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, of which whoever posts the comment may want some
-LEAST_LIMIT = 4_000
+LEAST_LIMIT = 8_000  # the verdict, at its longest, and the sentence on what is missing
+LONGEST_PLACE, LONGEST_COMMAND = 300, 500  # characters that the verdict names of where a run took place and how it was started
 TEXTS = 100  # texts that flipped come last, the first of each row before the second of any
 LONGEST_TRACEBACK = 8_000
+CLOSED = "\n</details>"
 MOVED = frozenset((Compared.FASTER, Compared.SLOWER, Compared.BETTER, Compared.WORSE, Compared.MISSING, Compared.ERROR))
 
 
@@ -74,9 +76,9 @@ def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -
     counts += [f"{sum(one.holds for one in results.invariants)} of {len(results.invariants)} invariants hold"] if results.invariants else []
     commit = f"commit {environment.git_commit[:10]}{' with changes that are not committed' if environment.git_dirty else ''}"
     where = (environment.device_name, _counted(environment.threads, "thread"), f"torch {environment.packages.get('torch')}", commit, environment.date)
-    lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST))]
+    lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST_PLACE))]
     if absent:
-        again = markdown_code(f"{clipped(info.command, LONGEST)} --rows {row_ranges(absent)}")
+        again = markdown_code(f"{clipped(info.command, LONGEST_COMMAND)} --rows {row_ranges(absent)}")
         ended = f"{len(verdicts) - len(absent)} of {_counted(len(verdicts), 'row')}"
         lines.append(f"The run broke off after {ended}: {rows_named(absent)} never ended.  What is left: {again}")
     elif results.invariants is None:
@@ -92,61 +94,51 @@ def _rows(title: str, name: str, verdicts: Sequence[RowVerdict], results: Result
 
 
 def _told(told: Told, verdict: RowVerdict, name: str, rank: int) -> Section:
-    """One row's words: what moved, the command that runs it alone, the traceback of an error, the texts that flipped."""
-    parts = [Part("\n".join(["", *told_lines(told)]), rank, f"explanations of {name}")]
+    """One row's words: what moved, the command that runs it alone, the texts that flipped, the traceback of an error."""
+    said = Part("\n".join(["", *told_lines(told)]), rank, f"explanations of {name}")
     texts = [Part(line, TEXTS + number, "texts that flipped") for number, line in enumerate(text_lines(told))]
     error = verdict.result.error if verdict.result else None
-    trace = [Part(_folded("traceback", markdown_block(error[-LONGEST_TRACEBACK:])), rank + 1, "tracebacks")] if error and "\n" in error else []
-    return Section("", (*parts, *texts, *trace))
+    folded = "\n".join((_opened("traceback"), markdown_block(error[-LONGEST_TRACEBACK:]), CLOSED)) if error and "\n" in error else ""
+    return Section("", (said, *texts, *([Part(folded, rank + 1, "tracebacks")] if folded else [])))
 
 
 def _unchanged(others: Sequence[RowVerdict], results: Results, verdicts: Sequence[RowVerdict]) -> Section:
     """The rows without anything to say, and what there is to say of all rows together."""
     n_apart = sum(verdict.verdict is Verdict.NOT_COMPARABLE for verdict in others)
-    counted = [f"{_counted(len(others) - n_apart, 'row')} unchanged", *([f"{_counted(n_apart, 'row')} not comparable, as was asked"] if n_apart else [])]
+    counts = {"unchanged": len(others) - n_apart, "not comparable, as was asked": n_apart}
+    title = ", ".join(f"{_counted(count, 'row')} {what}" for what, count in counts.items() if count) or "notes"
     header, cells = table_lines(others)
     rows = [Part(line, 20, "unchanged rows") for line in cells]
-    said = notes(replace(results, invariants=()), verdicts)
-    lines = [Part(f"\n{markdown_text(clipped(line, LONGEST))}", 21, "notes") for line in said]
-    return Section("\n".join(["", *_opened(", ".join(counted)), *(header if rows else [])]), (*rows, *lines), "\n</details>")
+    said = [Part(f"\n{_line(note)}", 21, "notes") for note in notes(replace(results, invariants=()), verdicts)]
+    return _fold(title, header if rows else [], [*rows, *said])
 
 
 def _broken_invariants(results: Results) -> Section:
-    broken = [one for one in results.invariants or () if not one.holds]
-    lines = [f"- broken: {markdown_text(clipped(f'{one.name} ({one.explanation})', LONGEST))}" for one in broken]
-    return Section("\n### Invariants that do not hold\n", tuple(Part(line, 0, "broken invariants") for line in lines))
+    broken = [f"broken: {one.name} ({one.explanation})" for one in results.invariants or () if not one.holds]
+    return Section("\n### Invariants that do not hold", tuple(_listed(broken, 0, "broken invariants")))
 
 
 def _held_invariants(results: Results) -> Section:
-    held = [one for one in results.invariants or () if one.holds]
-    lines = [f"- holds: {markdown_text(clipped(one.name, LONGEST))}" for one in held]
-    opening = "\n".join(["", *_opened(f"{_counted(len(held), 'invariant')} held")])
-    return Section(opening, tuple(Part(line, 30, "held invariants") for line in lines), "\n</details>")
+    held = [f"holds: {one.name}" for one in results.invariants or () if one.holds]
+    return _fold(f"{_counted(len(held), 'invariant')} held", [], _listed(held, 30, "held invariants"))
 
 
 def _moved(against: Against) -> Section:
     """What moved between the other folder and this one, with the count of all."""
-    counted = compared.closing_line(against.comparisons, against.base, against.head)
-    opening = f"\n### Against another run\n\n{markdown_text(clipped(counted, LONGEST))}"
     moved = [one for one in against.comparisons if _has_moved(one)]
-    header = ["", markdown_line(compared.COLUMNS), markdown_line("---" for _ in compared.COLUMNS)] if moved else []
+    counted = _line(compared.closing_line(against.comparisons, against.base, against.head))
+    opening = ["", "### Against another run", "", counted, *(["", *_columns(compared.COLUMNS)] if moved else [])]
     rows = [Part(markdown_line(compared.cells_of(one)), 3, "figures that moved") for one in moved]
-    told = [
-        Part(f"{'' if at else chr(10)}- {markdown_text(clipped(line, LONGEST))}", 6, "explanations of what moved")
-        for at, line in enumerate(compared.sentences(moved))
-    ]
-    return Section("\n".join([opening, *header]), (*rows, *told) or (Part("\nNo figure moved.", 3, "figures that moved"),))
+    told = _listed(compared.sentences(moved), 6, "explanations of what moved")
+    return Section("\n".join(opening), (*rows, *told) or (Part("\nNo figure moved.", 3, "figures that moved"),))
 
 
 def _not_moved(against: Against) -> Section:
     """Figures that differ by what chance explains, or that nothing can be said of."""
     rest = [one for one in against.comparisons if not _has_moved(one) and one.verdict is not Compared.SAME]
     rows = [Part(markdown_line(compared.cells_of(one)), 40, "figures that differ by chance") for one in rest]
-    said = [*compared.sentences(rest), *compared.note_lines(against.comparisons)]
-    lines = [Part(f"{'' if at else chr(10)}- {markdown_text(clipped(line, LONGEST))}", 41, "notes on the other run") for at, line in enumerate(said)]
-    header = [markdown_line(compared.COLUMNS), markdown_line("---" for _ in compared.COLUMNS)] if rows else []
-    opening = "\n".join(["", *_opened(f"figures that differ by chance or cannot be compared: {len(rest)}"), *header])
-    return Section(opening, (*rows, *lines), "\n</details>")
+    said = _listed([*compared.sentences(rest), *compared.note_lines(against.comparisons)], 41, "notes on the other run")
+    return _fold(f"figures that differ by chance or cannot be compared: {len(rest)}", _columns(compared.COLUMNS) if rows else [], [*rows, *said])
 
 
 def _has_moved(one: Comparison) -> bool:
@@ -156,16 +148,11 @@ def _has_moved(one: Comparison) -> bool:
 def _environment(results: Results) -> Section:
     """Everything a figure may depend on besides its settings."""
     info = results.info
-    known: dict[str, Any] = {
-        "command": info.command,
-        "rows": row_ranges(info.rows),
-        "precision": info.precision,
-        "way of computing": "plain" if info.plain else "fast",
-    }
-    known |= {name.replace("_", " "): value for name, value in vars(info.environment).items()} | {"calibration": f"{info.calibration_seconds:.4g} s"}
+    known: dict[str, Any] = {"command": info.command, "rows": row_ranges(info.rows), "precision": info.precision}
+    known |= {"way of computing": "plain" if info.plain else "fast", "calibration": f"{info.calibration_seconds:.4g} s"}
+    known |= {name.replace("_", " "): value for name, value in vars(info.environment).items()}
     lines = [markdown_line((name, clipped(_plain(value), LONGEST))) for name, value in known.items()]
-    header = [markdown_line(("environment", "")), markdown_line(("---", "---"))]
-    return Section("\n".join(["", *_opened("environment"), *header]), tuple(Part(line, 10, "lines of the environment") for line in lines), "\n</details>")
+    return _fold("environment", _columns(("", "")), [Part(line, 10, "lines of the environment") for line in lines])
 
 
 def _plain(value: Any) -> str:
@@ -174,12 +161,26 @@ def _plain(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value) or "none"
 
 
-def _folded(title: str, text: str) -> str:
-    return "\n".join(["", *_opened(title), text, "", "</details>"])
+def _line(text: str) -> str:
+    return markdown_text(clipped(text, LONGEST))
 
 
-def _opened(title: str) -> list[str]:
-    return [f"<details><summary>{title}</summary>", ""]
+def _columns(names: Sequence[str]) -> list[str]:
+    return [markdown_line(names), markdown_line("---" for _ in names)]
+
+
+def _listed(sentences: Sequence[str], rank: int, name: str) -> list[Part]:
+    """A list, set off by an empty line from what stands before it."""
+    lines = [f"- {_line(sentence)}" for sentence in sentences]
+    return [Part(line, rank, name) for line in (*(f"\n{first}" for first in lines[:1]), *lines[1:])]
+
+
+def _fold(title: str, header: Sequence[str], parts: Sequence[Part]) -> Section:
+    return Section("\n".join([_opened(title), *header]), tuple(parts), CLOSED)
+
+
+def _opened(title: str) -> str:
+    return f"\n<details><summary>{title}</summary>\n"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -143,7 +143,11 @@ def test_rows_that_are_not_comparable_as_was_asked_are_not_called_unchanged(judg
     other = row_result(digests={"settings": "other", "data": "d"})
     text = render_summary(*judged({1: other}, chosen=("settings",)))
     assert "**smoke tier: passed** - no row was judged; 1 not comparable" in text
-    assert "0 rows unchanged, 1 row not comparable, as was asked" in folds(text)
+    assert "1 row not comparable, as was asked" in folds(text)
+
+
+def test_where_every_row_fails_the_notes_on_all_of_them_are_still_folded(judged, lost):
+    assert "stands verbatim in train" in folds(render_summary(*judged({1: lost(1)})))["notes"]
 
 
 def test_invariants_that_hold_and_the_environment_are_folded(judged, row_result):
@@ -195,8 +199,8 @@ def test_nothing_that_differs_is_nothing_to_unfold(judged, row_result, against):
 
 def test_a_limit_without_space_for_a_verdict_is_refused():
     assert check_limit(LEAST_LIMIT) == LEAST_LIMIT
-    with pytest.raises(UsageError, match="--limit 3999 is not possible"):
-        check_limit(3999)
+    with pytest.raises(UsageError, match=f"--limit {LEAST_LIMIT - 1} is not possible"):
+        check_limit(LEAST_LIMIT - 1)
     assert LEAST_LIMIT < COMMENT_LIMIT < 65_536
 
 
@@ -219,6 +223,16 @@ def test_a_huge_sentence_is_clipped(judged, row_result):
     assert len(text) < 10_000
 
 
+@pytest.mark.parametrize("character", ["\u202e", "\x1b", "`", "\U0001f600", "&", "["])
+def test_the_least_limit_holds_whatever_the_verdict_has_to_name(judged, character):
+    long = character * 5000
+    results, verdicts = judged(dict.fromkeys(range(1, 20, 2)), None, device_name=long, command=long)
+    results = replace(results, info=replace(results.info, environment=replace(results.info.environment, git_commit=long, date=long, packages={"torch": long})))
+    text = render_summary(results, verdicts, LEAST_LIMIT)
+    assert len(text.encode()) <= LEAST_LIMIT
+    assert "rows 1, 3, 5, 7, 9, 11, 13, 15, 17, 19 never ended" in text
+
+
 # Strangers
 
 HOSTILE = st.lists(
@@ -236,7 +250,7 @@ HOSTILE = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(st.lists(HOSTILE, min_size=8, max_size=8), st.integers(LEAST_LIMIT, 9_000))
+@given(st.lists(HOSTILE, min_size=8, max_size=8), st.integers(LEAST_LIMIT, 13_000))
 def test_nothing_that_others_wrote_acts_or_breaks_the_size(judged, row_result, lost, against, run_info, strings, limit):
     error, text, name, device, command, commit, broken, held = strings
     results, verdicts = judged(
