@@ -140,7 +140,7 @@ def test_rows_with_nothing_to_say_are_folded(judged, row_result):
 
 
 def test_rows_that_are_not_comparable_as_was_asked_are_not_called_unchanged(judged, row_result):
-    other = row_result(digests={"settings": "other", "data": "d"})
+    other = row_result(digests=row_result().digests | {"settings": "other"})
     text = render_summary(*judged({1: other}, chosen=("settings",)))
     assert "**smoke tier: passed** - no row was judged; 1 not comparable" in text
     assert "1 row not comparable, as was asked" in folds(text)
