@@ -28,7 +28,7 @@ from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
 from bench.rows import select_rows
-from bench.run import REMEDY, default_folder, finish, run_rows
+from bench.run import default_folder, finish, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, terminable
@@ -41,7 +41,6 @@ from gptcore.device import pick_device
 from gptcore.errors import UsageError
 from gptcore.execution import set_threads
 from gptcore.files import write_text_atomically
-from gptcore.memory import is_out_of_memory
 from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
 
@@ -58,11 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"error: memory ran out: {REMEDY}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:
         print(f"{name_of(stop)}: finished rows stay in the results folder", file=sys.stderr)
         return code_of(stop)

@@ -34,11 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
     try:
         return guarded(lambda: run(make_parser().parse_args(arguments)))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        print(f"error: memory ran out: {REMEDY}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130

@@ -9,17 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gptcore.errors import UserError
+from gptcore.memory import is_out_of_memory
 
 MENDABLE = 2
 BROKEN_PIPE = 141  # what a shell knows a process by that SIGPIPE ended; 1 would be a verdict
 LONGEST_TEXT = 2000
+OUT_OF_MEMORY = "memory ran out: end other programs, use --memory-budget 0, or ask for smaller models and batches or fewer --seeds"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command.
 
-    Returns its exit code; 2, after one line on stderr, for a UserError and for what the system refuses; 141 where nobody reads the output any more.
+    Returns its exit code; 2, after one line on stderr, for a UserError, for what the system refuses and where memory runs out; 141 where nobody reads the
+    output any more.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -33,12 +36,19 @@ def guarded(command: Callable[[], int]) -> int:
     except (UserError, OSError, UnicodeError, RecursionError) as error:
         print(f"error: {one_line(sentence_about(error))}", file=sys.stderr)
         return MENDABLE
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
+        return MENDABLE
     return code
 
 
 def sentence_about(error: Exception) -> str:
     """What went wrong and what to do about it."""
     match error:
+        case OSError() if is_out_of_memory(error):
+            return OUT_OF_MEMORY
         case OSError(filename=None):
             return f"the system refused to go on ({error.strerror or error}): mend that and try again"
         case OSError():

@@ -64,8 +64,8 @@ def smaller_budget(budget: int | None, held: int, experiment: Experiment, device
     if not held or budget == 0:
         raise out_of_memory(experiment, device, remedy, "" if budget is None else ", with the states of the frozen part on disk, too")
     smaller = held // 2 if budget is None else 0
-    place = f"at most {in_words(smaller)} of them" if smaller else "none of them"
-    print(f"memory ran out with {in_words(held)} of frozen states in it: trying again with {place} there, the rest on disk", file=sys.stderr, flush=True)
+    place = f"at most {in_words(smaller)} of them there, or all on disk" if smaller else "all on disk"
+    print(f"memory ran out with {in_words(held)} of frozen states in it: trying again with {place}", file=sys.stderr, flush=True)
     return smaller
 
 

@@ -50,8 +50,8 @@ def pretrained_gpt(config: GPTConfig, path: Path, *, causal: bool) -> GPT:
     """
     try:
         stored = load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # dtypes that torch lacks, and no room
-        if is_out_of_memory(error):
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, MemoryError) as error:  # the latter: dtypes that torch lacks, and absurd sizes
+        if is_out_of_memory(error) and not isinstance(error, MemoryError):
             raise
         raise AssetError(f"{printable(path)} is no readable safetensors file ({error}): delete it and fetch it again") from error
     with torch.device("meta"):

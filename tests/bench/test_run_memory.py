@@ -116,7 +116,7 @@ def left_behind(request, folder):
 
 
 def test_a_run_leaves_no_tensors_behind(toy_request, tmp_path):
-    request = toy_request("1-19")
+    request = toy_request("1,3,5,11,14,17")  # every kind of learner; nox -s faults runs all nineteen
     first, second = (left_behind(request, tmp_path / name) for name in ("first", "second"))
     assert second[:2] <= first[:2]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from gptcore.command_line import LONGEST_TEXT, guarded, one_line, path_argument
 from gptcore.errors import UsageError
@@ -30,6 +31,9 @@ def raising(error):
         (OSError(errno.EIO, "Input/output error"), "error: the system refused to go on (Input/output error): mend that"),
         (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), "error: a name or a text holds characters that cannot be used here"),
         (RecursionError("maximum recursion depth exceeded"), "error: something given is nested too deep to be read"),
+        (MemoryError(), "error: memory ran out: end other programs"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "error: memory ran out: end other programs"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "error: memory ran out: end other programs"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_exit_code_2(capsys, error, told):
