@@ -28,7 +28,7 @@ STYLES = {
     Verdict.ERROR: "bold red",
 }
 NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "peak MB", "x published"))
-PLAIN_WIDTH = 160
+PLAIN_WIDTH = 170
 
 
 class Terminal(Console):
