@@ -135,6 +135,18 @@ def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
     )
 
 
+def add_speed(commands: Any) -> None:
+    """Add the command `speed`."""
+    timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
+    timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
+    timing.add_argument(
+        "--limit-train", "--limit_train", type=int, default=16, help="training texts; more take longer and come closer to the whole (default: 16)"
+    )
+    timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
+    timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
+    timing.add_argument("--out", type=path_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Nineteen fine-tuning experiments as regression checks.", allow_abbrev=False)
@@ -162,14 +174,7 @@ def make_parser() -> argparse.ArgumentParser:
     summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
     summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
     summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
-    timing = commands.add_parser("speed", help="time rows plain and fast, in turn, at GPT-2's size with random weights", allow_abbrev=False)
-    timing.add_argument("--rows", default=SPEED_ROWS, help=f"numbers and ranges (default: {SPEED_ROWS})")
-    timing.add_argument(
-        "--limit-train", "--limit_train", type=int, default=16, help="training texts; more take longer and come closer to the whole (default: 16)"
-    )
-    timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
-    timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
-    timing.add_argument("--out", type=path_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    add_speed(commands)
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
     finding.add_argument("results", type=path_argument, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
     add_format(finding.add_argument)

@@ -77,6 +77,11 @@ class RowResult:
     others: dict[int, Result] = Field(default_factory=dict)
     peak_memory: int | None = Field(default=None, gt=0)
 
+    @property
+    def failure(self) -> str:
+        """What kept the row from its figures, in one line."""
+        return (self.error or "it has no figures").splitlines()[0]
+
 
 @dataclass(frozen=True, config=STRICT)
 class Invariant:

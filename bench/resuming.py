@@ -4,7 +4,7 @@ import argparse
 import io
 import shlex
 from contextlib import redirect_stderr
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 from bench.environment import Environment, describe_environment
@@ -68,8 +68,8 @@ def request_of(info: RunInfo, folder: Path) -> Request:
 def differences(before: Environment, now: Environment) -> list[str]:
     """Sentences on what differs between two environments and could move figures."""
     changes = []
-    for name, old in vars(replace(before)).items():
-        new = getattr(now, name)
+    for name in (field.name for field in fields(Environment)):
+        old, new = getattr(before, name), getattr(now, name)
         if name in FREE_TO_DIFFER or old == new:
             continue
         if name == "code":

@@ -86,9 +86,9 @@ def compare(before: RowResult, after: RowResult) -> RowVerification:
     if changed := [name for name in sorted(before.digests | after.digests) if before.digests.get(name) != after.digests.get(name)]:
         return obstructed(f"its {' and '.join(changed)} changed since, so it is another experiment")
     if before.error or before.figures is None:
-        return obstructed(f"it failed the first time ({first_line(before.error)})")
+        return obstructed(f"it failed the first time ({before.failure})")
     if after.error or after.figures is None:
-        return obstructed(f"it fails now ({first_line(after.error)})")
+        return obstructed(f"it fails now ({after.failure})")
     pairs = {before.seed: (before.figures, after.figures)} | {seed: (figures, after.others[seed]) for seed, figures in before.others.items()}
     return RowVerification(before.row, before.name, tuple(compare_seed(seed, *pair) for seed, pair in pairs.items()))
 
@@ -110,8 +110,3 @@ def compare_seed(seed: int, before: Result, after: Result) -> SeedVerification:
             one != other for split, answers in before.answers.items() for one, other in zip(answers.is_right(), after.answers[split].is_right(), strict=True)
         ),
     )
-
-
-def first_line(text: str | None) -> str:
-    """The first line of an error."""
-    return (text or "no figures").splitlines()[0]

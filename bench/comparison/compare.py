@@ -101,7 +101,7 @@ def _compare_row(number: int, base: Sequence[Results], head: Sequence[Results]) 
     sides = (("BASE", before, base), ("HEAD", after, head))
     whole = Comparison(number, next((row.name for row in (*before, *after)), ""), EVERY_METRIC, Verdict.MISSING, "")
     absent = [side for side, rows, runs in sides if len(rows) < len(runs)]
-    failures = [f"{side}: {_first_line(row.error)}" for side, rows, _ in sides for row in rows if row.error or not row.figures]
+    failures = [f"{side}: {row.failure}" for side, rows, _ in sides for row in rows if row.error or not row.figures]
     if absent:
         yield replace(whole, explanation=f"there is no such row in {' nor in '.join(absent)}")
     elif failures:
@@ -188,7 +188,3 @@ def _own_figures(row: RowResult) -> Result:
 
 def _seconds(rows: Sequence[RowResult]) -> list[float]:
     return [_own_figures(row).train_seconds for row in rows]
-
-
-def _first_line(error: str | None) -> str:
-    return (error or "it has no figures").splitlines()[0]

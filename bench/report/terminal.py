@@ -51,7 +51,7 @@ def make_console() -> Console:
 def print_progress(console: Console, result: RowResult, position: int, n_rows: int) -> None:
     """One line for a row that has just ended."""
     if result.figures is None:
-        said = f"failed: {(result.error or '').splitlines()[0]}"
+        said = f"failed: {result.failure}"
     else:
         accuracies = ", ".join(f"{split} {result.figures.counts[split].accuracy:.1%}" for split in SPLITS)
         said = f"{accuracies}, {total_seconds(result):.2f} s{frozen_part(result.figures)}"

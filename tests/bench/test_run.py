@@ -217,3 +217,22 @@ def test_a_plain_run_leaves_no_replacement(toy_request, tmp_path, expectations):
     list(run_rows(request, folder))
     finish(folder, expectations)
     assert not (folder / "expected_results.json").exists()
+
+
+def test_a_clock_that_jumps_backwards_moves_no_duration_and_no_folder(toy_request, tmp_path, expectations, monkeypatch):
+    """Durations come from a clock that cannot be set; the other one only names things."""
+    hours = iter(range(10**6, 0, -1))
+    monkeypatch.setattr("time.time", lambda: 3600.0 * next(hours))
+    monkeypatch.setattr("time.time_ns", lambda: 3600 * 10**9 * next(hours))
+    monkeypatch.setattr(bench.run, "default_folder", lambda name: tmp_path / name)
+    first, second = (start_run(toy_request("1-2"), None) for _ in range(2))
+    for folder in (first, second):
+        results = [*run_rows(toy_request("1-2"), folder)]
+        assert all(0 < result.figures.train_seconds < 600 for result in results)
+        assert all(0 < result.figures.real_seconds < 600 for result in results)
+    before = read_results(first)
+    assert first != second
+    finish(second, expectations)
+    assert {number: row.figures.history for number, row in read_results(second).rows.items()} == {
+        number: row.figures.history for number, row in before.rows.items()
+    }
