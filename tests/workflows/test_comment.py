@@ -72,6 +72,7 @@ def run_script(tmp_path):
             capture_output=True,
             text=True,
             check=False,
+            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["runner"]
