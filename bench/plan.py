@@ -31,12 +31,16 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """The groups of a run with at least two rows, and how their inputs are had."""
+    """The groups of a run with at least two rows, and how their inputs are had.
+
+    memory_at_rest: bytes that the program held before the first row.
+    """
 
     groups: Sequence[Group]
     gather: Callable[[Experiment], Inputs]
     device: torch.device
     execution: Execution
+    memory_at_rest: int = 0
 
     def states_for(self, row: Row) -> FrozenStates | None:
         """The states a row shares with others, None where it shares none."""
@@ -91,7 +95,9 @@ class Plan:
         return share_states(needs, experiment, self.gather(experiment), device=self.device, execution=execution)
 
 
-def make_plan(experiments: dict[int, Experiment], gather: Callable[[Experiment], Inputs], device: torch.device, execution: Execution) -> Plan:
+def make_plan(
+    experiments: dict[int, Experiment], gather: Callable[[Experiment], Inputs], device: torch.device, execution: Execution, memory_at_rest: int = 0
+) -> Plan:
     """The plan of a run with these experiments, by row; inputs are gathered when the first row of a group asks."""
     groups: dict[tuple[object, ...], Group] = {}
     for number, experiment in experiments.items():
@@ -101,4 +107,4 @@ def make_plan(experiments: dict[int, Experiment], gather: Callable[[Experiment],
             group = groups.setdefault(key, Group())
             group.members[number] = experiment
             group.waiting.add(number)
-    return Plan([group for group in groups.values() if len(group.members) > 1], gather, device, execution)
+    return Plan([group for group in groups.values() if len(group.members) > 1], gather, device, execution, memory_at_rest)

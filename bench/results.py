@@ -64,7 +64,8 @@ class RunInfo:
 class RowResult:
     """One row's figures or the error that came in their place, or in place of the further seeds' (`others`, by seed), with everything they depend on.
 
-    peak_memory: the most bytes that the process, or on an accelerator the device, held while the row ran; None where the system does not tell.
+    peak_memory: the most bytes held while the row ran: by the process beyond what it held before the first row, on an accelerator by torch on the device;
+    None where the system does not tell.
     """
 
     row: int

@@ -156,13 +156,19 @@ def container_limit() -> list[int]:
     return [int(limit)] if limit.isdecimal() else []
 
 
-def watch_memory(device: torch.device) -> Callable[[], int | None]:
+def memory_at_rest(device: torch.device) -> int:
+    """Bytes that the program itself holds, for `watch_memory`: what is resident of the process now; 0 on accelerators, which tell of tensors alone."""
+    release_memory(device)
+    return (resident_memory() or lifetime_peak() or 0) if device.type == "cpu" else 0
+
+
+def watch_memory(device: torch.device, at_rest: int = 0) -> Callable[[], int | None]:
     """Release what nothing uses, and watch from now on: returns what tells the most bytes that were held since, None where the system does not.
 
-    On CUDA that is what torch held on the device.  On a CPU it is the peak of the process's resident memory and not the rise above its start: in three
-    processes that each ran all smoke rows the peak of every row agreed within 0.6 %.  The rise would depend on what ran before, 82 MB for a first row and
-    6 MB for the same row as fourth, since who comes first loads libraries and the states that others share; and of a leak it would tell nothing.
-    A row run alone holds up to 12 % less than among the nineteen.  Without the release peaks crept upwards by 3 %.
+    On CUDA that is what torch held on the device.  On a CPU it is the peak of the process's resident memory above `at_rest`, so that it does not matter
+    who runs the rows: pytest's own 13 MB are not a row's.  It is not the rise above the row's own start, which depends on what ran before, 66 MB for a
+    first row and 2 MB for the same row as fourth, since who comes first loads kernels and the states that others share; and of a leak that would tell
+    nothing.  Without the release peaks crept upwards from row to row.
     """
     release_memory(device)
     if device.type == "cuda":
@@ -172,10 +178,15 @@ def watch_memory(device: torch.device) -> Callable[[], int | None]:
         return lambda: None
     with suppress(OSError):
         OWN_PEAK_RESET.write_text("5", encoding="ascii")
-        return resident_peak
+        return lambda: above(at_rest, resident_peak())
     before = lifetime_peak()
     # Where the process's peak cannot be reset it tells something only if it was raised.
-    return lambda: peak if (peak := lifetime_peak()) and before and peak > before else None
+    return lambda: above(at_rest, peak) if (peak := lifetime_peak()) and before and peak > before else None
+
+
+def above(at_rest: int, peak: int | None) -> int | None:
+    """How far a peak rose above what the program holds anyway; None where it did not, or is not known."""
+    return peak - at_rest if peak and peak > at_rest else None
 
 
 def resident_peak() -> int | None:

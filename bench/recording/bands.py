@@ -40,9 +40,9 @@ METHODS = {
         f"pooled over all rows recorded on the same machine and threads, at level {FLAGGED_RUNS:g} / {len(ROWS)} rows."
     ),
     "peak_memory": (
-        "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process, or torch on a CUDA device, held while the "
-        "row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the interval and 2 MiB: a row that runs without "
-        "those it shares frozen states with holds less."
+        "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process held beyond what it held before the first "
+        "row, or torch on a CUDA device, while the row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the "
+        "interval and 8 MiB: a row that runs without those it shares frozen states with holds less."
     ),
 }
 

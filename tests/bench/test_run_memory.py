@@ -92,7 +92,7 @@ def test_memory_that_runs_out_elsewhere_leaves_no_traceback_either(toy_request, 
 
 def test_every_row_keeps_the_peak_of_its_own_seed(toy_request, tmp_path, monkeypatch):
     told = iter(range(1000, 2000))
-    monkeypatch.setattr(bench.run, "watch_memory", lambda device: lambda: next(told))
+    monkeypatch.setattr(bench.run, "watch_memory", lambda device, at_rest: lambda: next(told))
     request = toy_request("1-2", n_seeds=3)
     assert [result.peak_memory for result in run_rows(request, start_run(request, tmp_path / "run"))] == [1000, 1001]
 

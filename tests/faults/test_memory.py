@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.results import read_results
 from bench.rows import select_rows
 from bench.run import Request, run_rows, start_run
 from bench.tiers import TIERS
+from bench.verdicts.memory import GRAIN
 from gptcore.memory import release_memory, resident_memory
 
 pytestmark = [pytest.mark.faults, pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")]
@@ -80,6 +82,23 @@ def test_frozen_states_on_disk_rescue_a_training(train_in, tmp_path):
     assert "disk, 134 MB" in figures["scarce"].stdout
     losses = [[line for line in done.stdout.splitlines() if "loss" in line or "accuracy" in line] for done in figures.values()]
     assert losses[0] == losses[1][-len(losses[0]) :]
+
+
+# Who runs the rows
+
+
+def peaks_of(folder):
+    return {number: result.peak_memory for number, result in read_results(folder).rows.items()}
+
+
+def test_rows_hold_the_same_under_pytest_as_under_the_command(run, tmp_path):
+    """Otherwise what `record` measured would say nothing of `nox -s smoke`, which loads pytest, and reports between rows."""
+    own, under_pytest = tmp_path / "own", tmp_path / "under pytest"
+    assert run("bench", "run", "--rows", "1-4", "--out", own).returncode == 0
+    assert run("pytest", "tests/rows", "--rows", "1-4", "--out", under_pytest).returncode == 0
+    differences = [abs(peak - peaks_of(own)[number]) for number, peak in peaks_of(under_pytest).items()]
+    assert len(differences) == 4
+    assert max(differences) < GRAIN
 
 
 # Leaks

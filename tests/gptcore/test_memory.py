@@ -20,6 +20,7 @@ from gptcore.memory import (
     free_memory,
     is_out_of_memory,
     lifetime_peak,
+    memory_at_rest,
     needed_memory,
     release_memory,
     resident_memory,
@@ -211,7 +212,28 @@ def test_where_the_peak_cannot_be_reset_only_a_new_one_tells(monkeypatch, tmp_pa
     peaks = iter((500, 500, 500, 700))
     monkeypatch.setattr(gptcore.memory, "lifetime_peak", lambda: next(peaks))
     assert watch_memory(CPU)() is None
-    assert watch_memory(CPU)() == 700
+    assert watch_memory(CPU, at_rest=100)() == 600
+
+
+@needs_linux
+def test_what_the_program_holds_at_rest_is_not_counted():
+    at_rest = memory_at_rest(CPU)
+    peak = watch_memory(CPU, at_rest)
+    held = bytearray(b"x") * (100 * MIB)
+    assert 90 * MIB < peak() < 130 * MIB
+    del held
+
+
+def test_a_peak_below_what_the_program_held_at_rest_tells_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(gptcore.memory, "OWN_PEAK_RESET", tmp_path / "clear_refs")
+    monkeypatch.setattr(gptcore.memory, "resident_peak", lambda: 500)
+    assert watch_memory(CPU, at_rest=500)() is None
+    assert watch_memory(CPU, at_rest=499)() == 1
+
+
+def test_an_accelerator_tells_of_tensors_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    assert memory_at_rest(torch.device("cuda")) == 0
 
 
 def test_the_peak_of_a_process_is_at_least_what_it_holds():
