@@ -1,7 +1,6 @@
 """What the sessions derive from pyproject.toml."""
 
 import re
-import runpy
 import tomllib
 from pathlib import Path
 
@@ -11,14 +10,6 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-@pytest.fixture(scope="module")
-def noxfile():
-    """The sessions' file, whose paths are relative to the checkout."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        return runpy.run_path("noxfile.py")
 
 
 @pytest.fixture(scope="module")
