@@ -1,5 +1,6 @@
 """A toy tier - three-block GPTs and fourteen made-up messages - and results folders made with it."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -78,13 +79,24 @@ def expected_file(tmp_path, expectations):
     return path
 
 
-@pytest.fixture
-def toy_run(tmp_path, toy_request, expectations):
-    """A finished run of rows 1 and 2: its folder, its results, and expectations recorded from it."""
-    folder = start_run(toy_request("1-2"), tmp_path / "toy-run")
-    list(run_rows(toy_request("1-2"), folder))
+@pytest.fixture(scope="session")
+def toy_run_once(tmp_path_factory, expectations):
+    """A finished run of rows 1 and 2, to be copied."""
+    folder = tmp_path_factory.mktemp("toy") / "toy-run"
+    request = Request(TOY_TIER, select_rows("1-2"), torch.device("cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.run, "calibrate", lambda: 1.0)
+        start_run(request, folder)
+    list(run_rows(request, folder))
     write_invariants(folder, ())
     finish(folder, expectations)
+    return folder
+
+
+@pytest.fixture
+def toy_run(tmp_path, toy_run_once, expectations):
+    """A finished run of rows 1 and 2: its folder, its results, and expectations recorded from it."""
+    folder = shutil.copytree(toy_run_once, tmp_path / "toy-run")
     results = read_results(folder)
     return SimpleNamespace(folder=folder, results=results, expectations=with_baselines(expectations, results))
 
