@@ -205,6 +205,51 @@ def tolerance_factor(n: int, coverage: float, confidence: float = 0.95) -> float
     return _normal_quantile(coverage, "coverage") * sqrt(n / special.chdtri(n, _check_fraction("confidence", confidence)))
 
 
+def mean_interval(values: Sequence[float], confidence: float = 0.95, *, grain: float = 0.0) -> Interval:
+    """Student interval (1908) of the mean of values that come in steps of `grain`, in their unit.  Takes two values or more."""
+    center, squares = _mean_and_squares(values, at_least=2)
+    error = sqrt((squares / (len(values) - 1) + _rounding_variance(grain)) / len(values))
+    return _around(center, _student_quantile(1 - _check_fraction("confidence", confidence), len(values) - 1) * error)
+
+
+def count_interval(right: int, n: int, confidence: float = 0.95) -> Interval:
+    """Interval of the share behind right/n (Clopper & Pearson 1934: exact, so it holds at least the confidence)."""
+    _check_count(right, n)
+    miss = (1 - _check_fraction("confidence", confidence)) / 2
+    low = 0.0 if right == 0 else float(special.betaincinv(right, n - right + 1, miss))
+    high = 1.0 if right == n else float(special.betaincinv(right + 1, n - right, 1 - miss))
+    return Interval(low, high)
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """A place before which values have another mean than from it on.  p: of "the stretch around it has one mean", corrected for the places tried in it."""
+
+    index: int
+    p: float
+
+
+def change_points(values: Sequence[float], level: float, *, grain: float = 0.0, allowed: Sequence[bool] = (), shortest: int = 3) -> tuple[ChangePoint, ...]:
+    """Where the mean of values in order of time changes, from first to last; none in fewer than 2 `shortest` values.
+
+    Binary segmentation (Scott & Knott 1974): the stretch is parted where `student_test` of both parts gives the smallest p, if that p times the number of
+    places tried (Bonferroni's bound for the largest of these statistics, Worsley 1979) lies below the level; then so are its parts.  Of normal values with one
+    mean, at most the share `level` is parted at all.  allowed: for each value whether a change may begin there (default: everywhere).
+    shortest: fewest values of a part, so that one or two outliers make no change.
+    """
+    _check_fraction("level", level)
+    starts = [index for index in range(shortest, len(values) - shortest + 1) if not allowed or allowed[index]]
+    if not starts:
+        return ()
+    tried = [(student_test(values[index:], values[:index], grain=grain), index) for index in starts]
+    p, index = min(tried)
+    if p * len(starts) >= level:
+        return ()
+    before = change_points(values[:index], level, grain=grain, allowed=allowed[:index], shortest=shortest)
+    after = change_points(values[index:], level, grain=grain, allowed=allowed[index:], shortest=shortest)
+    return (*before, ChangePoint(index, p * len(starts)), *(ChangePoint(index + later.index, later.p) for later in after))
+
+
 def highest_rate(n_flagged: int, n_runs: int, confidence: float = 0.95) -> float:
     """One-sided upper bound of the rate behind n_flagged of n_runs (Clopper & Pearson 1934)."""
     _check_count(n_flagged, n_runs)

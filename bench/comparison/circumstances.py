@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.comparison.contrasts import Pair
+from bench.environment import Environment
 from bench.results import Results, RowResult, RunInfo
 from gptcore.result import Result
 
@@ -33,9 +34,13 @@ def have_same_texts(base: RowResult, head: RowResult) -> bool:
 
 def other_machines(runs: Sequence[Results]) -> str:
     """Why the durations of these runs may not be compared, empty where all ran on the same kind of processor."""
-    environments = [run.info.environment for run in runs]
-    places = {f"{place.machine}, {place.device_name} ({place.cores} cores, {place.threads} threads)": place for place in environments}
+    places = dict.fromkeys(machine_of(run.info.environment) for run in runs)
     return f"measured on {' and on '.join(places)}" if len(places) > 1 else ""
+
+
+def machine_of(environment: Environment) -> str:
+    """What durations depend on besides the code."""
+    return f"{environment.machine}, {environment.device_name} ({environment.cores} cores, {environment.threads} threads)"
 
 
 def notes_on(base: Sequence[Results], head: Sequence[Results], number: int) -> tuple[str, ...]:
