@@ -1,8 +1,9 @@
-"""The commands: `python -m bench list | run | check | verify | record | show | summary | findings | compare | bisect | sensitivity | speed | cache`."""
+"""The commands: `python -m bench list | run | check | verify | record | show | summary | report | history | findings | compare | ...`."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.expectations import load_expectations
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
+from bench.history import read_history
 from bench.invariants import check_invariants
 from bench.options import make_parser, request_from, rerun_arguments, strictness_from
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
+from bench.report.history import show_history
 from bench.report.sensitivity import report_sensitivity
 from bench.report.summary import Against, check_limit, render_summary
 from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
@@ -216,6 +219,46 @@ def summary(options: argparse.Namespace) -> int:
     return 0
 
 
+def report_page(options: argparse.Namespace) -> int:
+    """`report`: a past result as a page, whatever its verdict."""
+    with page_makers():
+        from bench.report.page.write import write_report
+    results, expectations = read_results(options.results), load_expectations(options.expected)
+    verdicts = judge(results, expectations, strictness_from(options))
+    base = (str(options.against), read_results(options.against)) if options.against else None
+    out = options.out or options.results / "report.html"
+    print(write_report(results, verdicts, expectations, options.results, out, base=base, plots_folder=plots_folder(options, out)))
+    return 0
+
+
+def history(options: argparse.Namespace) -> int:
+    """`history`: many results folders in order of time."""
+    found = read_history(options.folder, load_expectations(options.expected))
+    show_history(make_console(), found, options.format)
+    if options.plots and not options.out:
+        raise UsageError("--plots saves the plots of a page: name the page with --out")
+    if options.out:
+        with page_makers():
+            from bench.report.page.write import write_history
+        write_history(found, str(options.folder), options.out, plots_folder=plots_folder(options, options.out))
+        tell(str(options.out))
+    return 0
+
+
+def plots_folder(options: argparse.Namespace, page: Path) -> Path | None:
+    """Where plots go: to the named folder, or to one beside the page, or nowhere."""
+    return page.with_name(f"{page.stem}-plots") if options.plots is True else options.plots
+
+
+@contextmanager
+def page_makers() -> Iterator[None]:
+    """What is imported here makes pages.  Raises UsageError where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(f"pages need {error.name}, which is not installed: python -m pip install 'finetuning-benchmarks[report]'") from error
+
+
 COMMANDS = {
     "list": list_rows,
     "run": run,
@@ -224,6 +267,8 @@ COMMANDS = {
     "record": record_rows,
     "show": show,
     "summary": summary,
+    "report": report_page,
+    "history": history,
     "findings": findings,
     "compare": compare,
     "bisect": bisect,

@@ -55,6 +55,11 @@ def add_format(add: AddOption) -> None:
     add("--format", choices=FORMATS, default="text", help="how to print (default: text)")
 
 
+def add_plots(add: AddOption) -> None:
+    """Add `--plots`, True without a folder."""
+    add("--plots", type=path_argument, nargs="?", const=True, metavar="DIR", help="save plots as SVG and PNG, too (default: a folder beside the page)")
+
+
 def add_rerun(add: AddOption) -> None:
     """Add what revisions of the code can be run with: they may be older than other options."""
     add_tier(add)
@@ -147,6 +152,28 @@ def add_speed(commands: Any) -> None:
     timing.add_argument("--out", type=path_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
 
 
+def add_report(commands: Any) -> argparse.ArgumentParser:
+    """Add the command `report`.  Returns its parser."""
+    reporting: argparse.ArgumentParser = commands.add_parser("report", help="write a past result as a page for a browser", allow_abbrev=False)
+    reporting.add_argument("results", type=path_argument)
+    reporting.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
+    reporting.add_argument("--out", type=path_argument, metavar="FILE", help="file for the page (default: report.html in the results folder)")
+    add_plots(reporting.add_argument)
+    return reporting
+
+
+def add_history(commands: Any) -> argparse.ArgumentParser:
+    """Add the command `history`.  Returns its parser."""
+    looking_back: argparse.ArgumentParser = commands.add_parser(
+        "history", help="accuracy and duration over many results folders, and where they changed", allow_abbrev=False
+    )
+    looking_back.add_argument("folder", type=path_argument, metavar="DIR", help="folder with results folders below it")
+    looking_back.add_argument("--out", type=path_argument, metavar="FILE", help="file for a page with plots")
+    add_plots(looking_back.add_argument)
+    add_format(looking_back.add_argument)
+    return looking_back
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Nineteen fine-tuning experiments as regression checks.", allow_abbrev=False)
@@ -174,6 +201,7 @@ def make_parser() -> argparse.ArgumentParser:
     summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
     summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
     summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
+    reporting, looking_back = add_report(commands), add_history(commands)
     add_speed(commands)
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
     finding.add_argument("results", type=path_argument, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
@@ -202,8 +230,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, summing, finding, measuring):
+    for command in (running, checking, recording, showing, summing, reporting, looking_back, finding, measuring):
         add_expected(command.add_argument)
-    for command in (running, checking, showing, summing):
+    for command in (running, checking, showing, summing, reporting):
         add_strictness(command.add_argument)
     return parser

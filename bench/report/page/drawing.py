@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from xml.etree import ElementTree
 
@@ -83,7 +83,7 @@ def inline_svg(plot: Plot) -> Markup:
     root = ElementTree.Element(f"{{{SVG}}}svg", {"viewBox": drawn.attrib["viewBox"], "role": "img"})
     root.attrib["aria-labelledby"] = f"{plot.name}-title {plot.name}-description"
     width = float(drawn.attrib["width"].removesuffix("pt"))
-    root.attrib["style"] = f"max-width: {1.3 * width:.0f}px; min-width: {0.8 * width:.0f}px; stroke-linejoin: round"
+    root.attrib["style"] = f"max-width: {1.3 * width:.0f}px; min-width: {0.89 * width:.0f}px; stroke-linejoin: round"
     for tag, name, text in (("title", "title", plot.title), ("desc", "description", plot.description)):
         ElementTree.SubElement(root, f"{{{SVG}}}{tag}", {"id": f"{plot.name}-{name}"}).text = clean(text)
     root.extend(part for part in drawn if part.tag == f"{{{SVG}}}g")
@@ -124,14 +124,25 @@ def row_axis(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def spread_apart(places: Sequence[float], least: float) -> list[float]:
-    """The places moved as little as possible, so that labels at them lie at least so far apart; in the same order."""
+    """The places moved until labels at them lie at least so far apart, none below zero; in the same order."""
     order = sorted(range(len(places)), key=places.__getitem__)
-    moved = list(places)
-    for before, after in pairwise(order):
-        if (missing := least - (moved[after] - moved[before])) > 0:
-            moved[before] -= missing / 2
-            moved[after] += missing / 2
-    return moved
+    clusters: list[list[int]] = []
+    for index in order:
+        clusters.append([index])
+        while len(clusters) > 1 and _lowest(clusters[-1], places, least) < _lowest(clusters[-2], places, least) + len(clusters[-2]) * least:
+            last = clusters.pop()
+            clusters[-1] += last
+    return [place for _, place in sorted((index, _lowest(one, places, least) + number * least) for one in clusters for number, index in enumerate(one))]
+
+
+def legend(figure: Figure) -> None:
+    """What the marks are, over the plot."""
+    figure.legend(loc="outside upper left", ncols=4, borderaxespad=0.1, handletextpad=0.3, columnspacing=1.0)
+
+
+def _lowest(cluster: Sequence[int], places: Sequence[float], least: float) -> float:
+    """Where the first of a cluster's labels lies when they stand close together around their mean."""
+    return max(0.0, fmean(places[index] for index in cluster) - (len(cluster) - 1) * least / 2)
 
 
 def _save(figure: Figure, target: Any, **settings: Any) -> None:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from bench.findings.claims import Conclusion, JudgedClaim, JudgedFinding
-from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, clean, drawing, row_axis, spread_apart
+from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, clean, drawing, legend, row_axis, spread_apart
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, LossCurves
 
 LINE = 21  # points of height that a row takes
@@ -40,7 +40,7 @@ CONCLUSIONS: dict[Conclusion, dict[str, Any]] = {
 
 def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
     """Test accuracy of every row with its interval, the recorded and the published one."""
-    with drawing(470, LINE * len(marks) + 86) as figure:
+    with drawing(400, LINE * len(marks) + 70) as figure:
         axes = figure.subplots()
         row_axis(axes, [f"{mark.row}  {mark.name}" for mark in marks])
         for line, mark in enumerate(marks):
@@ -57,7 +57,7 @@ def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
             _scatter(axes, marks, style, label, value, 100.0)
         _values_at_the_right(axes, [f"{100 * mark.found:.1f}" for mark in marks])
         axes.set_xlabel("test accuracy (%)")
-        _legend(axes)
+        legend(figure)
     told = "; ".join(f"row {mark.row} {100 * mark.found:.1f} % ({100 * mark.interval.low:.1f} to {100 * mark.interval.high:.1f})" for mark in marks)
     caption = "Dots: this run; bars: " + "; ".join(EXPLANATIONS[basis] for basis in Basis if any(mark.basis is basis for mark in marks)) + "."
     return Plot("accuracy", "Test accuracy of each row", f"Test accuracy with its 95 % interval: {told}.", caption, figure)
@@ -65,7 +65,7 @@ def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
 
 def duration_plot(marks: Sequence[DurationMark]) -> Plot:
     """Seconds of every row on a logarithmic axis, with the recorded and the published ones."""
-    with drawing(470, LINE * len(marks) + 86) as figure:
+    with drawing(400, LINE * len(marks) + 70) as figure:
         axes = figure.subplots()
         row_axis(axes, [f"{mark.row}  {mark.name}" for mark in marks])
         axes.set_xscale("log")
@@ -82,7 +82,7 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("training alone and from cold (seconds, logarithmic)")
-        _legend(axes)
+        legend(figure)
     told = "; ".join(f"row {mark.row} {mark.seconds:.3g} s" + (f" (recorded {mark.recorded:.3g})" if mark.recorded else "") for mark in marks)
     caption = (
         "Dots: this run. Ticks: what was recorded, at this run's pace; grey bars: the band that the spread of recorded timings gives. Diamonds: published."
@@ -107,7 +107,7 @@ def loss_plot(curves: LossCurves, top: float, behind_name: str) -> Plot:
         if behind:
             ends.append((behind_name, max(behind.validation[-1], behind.train[-1]), MUTED))
         axes.set_ylim(0, top)
-        for (name, _, colour), place in zip(ends, spread_apart([min(end, top) for _, end, _ in ends], top / 11), strict=True):
+        for (name, _, colour), place in zip(ends, spread_apart([min(end, top) for _, end, _ in ends], top / 7.5), strict=True):
             axes.annotate(name, (1.02, max(place, 0) / top), xycoords="axes fraction", color=colour, va="center", annotation_clip=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("training step")
@@ -128,9 +128,9 @@ def findings_plot(judged: Sequence[JudgedFinding]) -> Plot | None:
     lines = [(one, claim) for one in judged for claim in one.claims if claim.claim.metric == "test accuracy" and claim.difference]
     if not lines:
         return None
-    with drawing(470, LINE * len(lines) + 86) as figure:
+    with drawing(400, LINE * len(lines) + 70) as figure:
         axes = figure.subplots()
-        row_axis(axes, [f"finding {one.finding.number}:  row {claim.claim.row} against {claim.claim.other}" for one, claim in lines])
+        row_axis(axes, [f"{one.finding.number}:  row {claim.claim.row} against {claim.claim.other}" for one, claim in lines])
         axes.axvline(0, color=INK, linewidth=1)
         for line, (_, claim) in enumerate(lines):
             _draw_claim(axes, line, claim)
@@ -139,7 +139,7 @@ def findings_plot(judged: Sequence[JudgedFinding]) -> Plot | None:
             if any(claim.conclusion is conclusion for _, claim in lines):
                 axes.plot([], [], linestyle="none", markersize=6.5, label=str(conclusion), **style)
         axes.set_xlabel("difference of test accuracy (points)")
-        _legend(axes)
+        legend(figure)
     told = "; ".join(
         f"row {claim.claim.row} against {claim.claim.other} {claim.difference.value:+.1f} {claim.conclusion}" for _, claim in lines if claim.difference
     )
@@ -167,7 +167,3 @@ def _scatter(axes: Axes, marks: Sequence[Any], style: dict[str, Any], label: str
 def _values_at_the_right(axes: Axes, texts: Sequence[str]) -> None:
     for line, text in enumerate(texts):
         axes.annotate(text, (1.01, line), xycoords=("axes fraction", "data"), va="center", color=BLUE, annotation_clip=False)
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, handletextpad=0.3, columnspacing=1.2)

@@ -1,0 +1,137 @@
+"""The tables of a run's page."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.expectations import Expectations
+from bench.findings.claims import JudgedFinding
+from bench.report.findings import findings_cells
+from bench.report.findings import note_lines as findings_notes
+from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark
+from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of
+from bench.report.page.stories import anchor_of
+from bench.report.table import NOTICES, notes, row_cells, seed_lines
+from bench.report.text import row_ranges
+from bench.results import Results
+from bench.verdicts.verdict import RowVerdict
+from gptcore.dataset import SPLITS
+
+FIGURES = ("row", "what it changes", "verdict", *(f"{split} %" for split in SPLITS), "recorded %", "difference", "published %", "from published")
+COSTS = ("notices", "seconds", "this run", "x published")
+ALWAYS = frozenset(("row", "what it changes", "verdict"))
+WORDS = frozenset(("what it changes", "interval of", "verdict", "what it says", "claimed", "this part", "note", "name", "what was seen"))
+FLIPS_SHOWN = 50
+
+
+def main_table(results: Results, verdicts: Sequence[RowVerdict], expectations: Expectations, stories: Mapping[str, Story]) -> Table:
+    """One line per row: figures, what they are held against, and the verdict."""
+    lines = [main_line(verdict, expectations, stories) for verdict in verdicts]
+    named = {column: [line[column].text for line in lines] for column in (*FIGURES, *COSTS)}
+    columns = [column for column, texts in named.items() if column in ALWAYS or any(text != "-" for text in texts)]
+    shown_only = (
+        ""
+        if "from published" in columns
+        else " Published figures are of GPT-2 on an A100; this run did other work, so they are shown and never judged against."
+    )
+    return Table(
+        "table",
+        f"Accuracies in percent, differences in points, seconds of training alone and from cold.{shown_only}",
+        tuple(columns),
+        tuple(tuple(line[column] for column in columns) for line in lines),
+        frozenset(columns) - WORDS,
+        tuple(line for line in notes(results, verdicts) if line.startswith((NOTICES, "a clean run"))) + tuple(seed_lines(results)),
+    )
+
+
+def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[str, Story]) -> dict[str, Cell]:
+    """The cells of one row by column."""
+    texts = row_cells(verdict)
+    line = {column: Cell(texts.get(column, "-")) for column in (*FIGURES, *COSTS)}
+    anchor = anchor_of(verdict.row)
+    line["row"] = Cell(texts["row"], link=anchor if anchor in stories else "")
+    line["verdict"] = Cell(texts["verdict"], tone_of(verdict))
+    for against, column, moved in (("baseline", "recorded %", "difference"), ("published", "published %", "from published")):
+        judged = {one.metric: one for one in verdict.judgements if one.against == against and one.expected is not None and one.found is not None}
+        both = [judged.get(f"{split}_accuracy") for split in SPLITS]
+        if all(both):
+            line[column] = Cell(" / ".join(f"{100 * (one.expected or 0):.2f}" for one in both if one))
+            line[moved] = Cell(" / ".join(f"{100 * ((one.found or 0) - (one.expected or 0)):+.2f}" for one in both if one))
+    published = expectations.published.rows.get(verdict.row)
+    if published:
+        line["published %"] = Cell(" / ".join(f"{published.accuracies[split].percent:.2f}" for split in SPLITS if split in published.accuracies))
+    return line
+
+
+def accuracy_table(marks: Sequence[AccuracyMark]) -> Table | None:
+    """Test accuracy with its interval; None without figures."""
+    if not marks:
+        return None
+    header = ("row", "what it changes", "test %", "95 % interval", "recorded %", "interval of")
+    lines = lines_of(
+        (
+            str(mark.row),
+            mark.name,
+            f"{100 * mark.found:.2f}",
+            f"{100 * mark.interval.low:.2f} to {100 * mark.interval.high:.2f}",
+            "-" if mark.recorded is None else f"{100 * mark.recorded:.2f}",
+            f"{len(mark.seeds)} {mark.basis}" if mark.basis is Basis.SEEDS else str(mark.basis),
+        )
+        for mark in marks
+    )
+    explained = tuple(f"{basis}: {EXPLANATIONS[basis]}" for basis in Basis if any(mark.basis is basis for mark in marks))
+    return Table("accuracies", "Test accuracy in percent, and how far it could be chance", header, lines, frozenset(header) - WORDS, explained)
+
+
+def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | None:
+    """Seconds against recorded seconds and published minutes, and as multiples of row 1's; None without figures."""
+    if not marks:
+        return None
+    first = next((mark for mark in marks if mark.row == 1), None)
+    header = ("row", "what it changes", "seconds", "recorded seconds", "band", "published minutes", "x published", "x row 1", "x row 1 as published")
+    lines = lines_of(
+        (
+            str(mark.row),
+            mark.name,
+            f"{mark.seconds:.3f}",
+            "-" if mark.recorded is None else f"{mark.recorded:.3f}",
+            "-" if mark.band is None else f"{mark.band.low:.3f} to {mark.band.high:.3f}",
+            "-" if mark.minutes is None else f"{mark.minutes:.2f}",
+            "-" if not mark.published or not mark.seconds else f"{mark.published / mark.seconds:.2f}",
+            "-" if not first or not first.seconds else f"{mark.seconds / first.seconds:.2f}",
+            "-" if not first or not first.minutes or not mark.minutes else f"{mark.minutes / first.minutes:.2f}",
+        )
+        for mark in marks
+    )
+    notes = list(dict.fromkeys(f"recorded seconds: {mark.note}" for mark in marks if mark.note))
+    if not any(mark.published for mark in marks):
+        notes.append(f"published minutes are of GPT-2 on an {hardware}; this run did other work, so only the multiples of row 1 can be put side by side")
+    caption = "Training alone and from cold; recorded seconds at the pace of this run where the tier compares durations so"
+    return Table("durations-table", caption, header, lines, frozenset(header) - WORDS, tuple(notes))
+
+
+def findings_table(judged: Sequence[JudgedFinding]) -> Table:
+    """The publication's findings, a line per claim."""
+    header, rows = findings_cells(judged)
+    lines = tuple(tuple(Cell(text, CONCLUSION_TONES.get(text, "")) for text in row) for row in rows)
+    return Table("findings-table", "What this run says of the publication's findings", header, lines, frozenset(("seeds",)), tuple(findings_notes(judged)))
+
+
+def invariants_table(results: Results) -> Table | None:
+    """What must hold whatever is expected; None where nothing was checked."""
+    if not results.invariants:
+        return None
+    lines = tuple(
+        (Cell(one.name), Cell("holds", "good") if one.holds else Cell("broken", "bad"), Cell(row_ranges(one.rows) or "-"), Cell(one.explanation or "-"))
+        for one in sorted(results.invariants, key=lambda one: one.holds)
+    )
+    return Table("invariants-table", "What must hold whatever is expected of the figures", ("name", "verdict", "rows", "what was seen"), lines)
+
+
+def inputs_table(results: Results) -> Table | None:
+    """What figures depend on besides the code: components, their digests, and the rows that have them; None where no row came so far."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    for number, result in results.rows.items():
+        for component, digest in result.digests.items():
+            rows.setdefault((component, digest), []).append(number)
+    lines = lines_of((component, digest[:16], row_ranges(numbers)) for (component, digest), numbers in sorted(rows.items(), key=lambda item: item[0][0]))
+    caption = "Digests (sha256, their first 16 digits) of what the figures depend on: only equal ones are compared"
+    return Table("inputs", caption, ("component", "digest", "rows"), lines) if lines else None
