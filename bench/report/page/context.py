@@ -9,7 +9,7 @@ from bench.comparison.compare import Verdict as Contrasted
 from bench.comparison.compare import compare
 from bench.expectations import Baseline, Expectations
 from bench.findings.claims import JudgedFinding
-from bench.report.comparison import COLUMNS, NUMBERS, cells_of, note_lines, sentences, shown_of
+from bench.report.comparison import COLUMNS, NUMBERS, SEVERITY, cells_of, note_lines, sentences, shown_of
 from bench.report.comparison import closing_line as comparison_line
 from bench.report.findings import closing_line as findings_line
 from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks
@@ -137,7 +137,8 @@ def subtitle_of(results: Results) -> str:
 def against_of(base_name: str, base: Results, results: Results, name: str) -> Against:
     """This run against another one."""
     comparisons = compare([base], [results])
-    shown = shown_of(comparisons, everything=False)
+    gravest_first = sorted(comparisons, key=lambda one: -SEVERITY.index(one.verdict))
+    shown = shown_of(gravest_first, everything=False)
     lines = tuple(
         tuple(Cell(text, CONTRAST_TONES[one.verdict] if column == "verdict" else "") for column, text in zip(COLUMNS, cells_of(one), strict=True))
         for one in shown

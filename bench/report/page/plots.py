@@ -81,7 +81,7 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
         _values_at_the_right(axes, [f"{mark.seconds:.3g}" for mark in marks])
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("training alone and from cold (seconds, logarithmic)")
+        axes.set_xlabel("training (seconds, logarithmic)")
         legend(figure)
     told = "; ".join(f"row {mark.row} {mark.seconds:.3g} s" + (f" (recorded {mark.recorded:.3g})" if mark.recorded else "") for mark in marks)
     caption = (
