@@ -15,7 +15,7 @@ from bench.report.findings import closing_line as findings_line
 from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks
 from bench.report.page.parts import Cell, Command, Headline, Story, Table, Tone
 from bench.report.page.stories import anchor_of, flips_table, moved_rows, stories_of
-from bench.report.page.tables import accuracy_table, durations_table, findings_table, inputs_table, invariants_table, main_table
+from bench.report.page.tables import accuracy_table, attestation_table, durations_table, findings_table, inputs_table, invariants_table, main_table
 from bench.report.table import closing_line, leak_lines
 from bench.report.text import row_ranges, rows_named
 from bench.results import Results
@@ -63,7 +63,7 @@ class Page:
     invariants: Table | None
     leaks: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
-    inputs: Table | None
+    digests: tuple[Table, ...]
     commands: tuple[Command, ...]
     flaws: tuple[str, ...]
 
@@ -98,7 +98,7 @@ def page_of(
         invariants=invariants_table(results),
         leaks=tuple(leak_lines(results)),
         environment=tuple(environment_of(results, baselines)),
-        inputs=inputs_table(results),
+        digests=tuple(table for table in (inputs_table(results), attestation_table(results)) if table),
         commands=tuple(commands_of(results, folder, base[0] if base else None)),
         flaws=tuple(f"{rows_named(flaw.rows)}: {flaw.flaw}" for flaw in expectations.published.flaws),
     )
@@ -153,6 +153,7 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
     environment = info.environment
     yield "date", environment.date
     yield "commit", f"{environment.git_commit or 'none'}{', with uncommitted changes' if environment.git_dirty else ''}"
+    yield "code", f"{environment.code} (sha256 over all modules)"
     yield "machine", f"{environment.machine}, {environment.device_name}, {environment.cores} cores, {environment.cpu_capability}"
     yield "device", f"{environment.device_class}{f', CUDA {environment.cuda}' if environment.cuda else ''}"
     yield "threads", str(environment.threads)

@@ -8,10 +8,11 @@ from statistics import fmean
 from bench.comparison.circumstances import seeds_of
 from bench.expectations import Baseline, Expectations
 from bench.recording.bands import seed_values, seeds_grain
-from bench.results import Results, RowResult, RunInfo
+from bench.results import Results, ResultsError, RowResult, RunInfo
 from bench.statistics import Interval, count_interval, mean_interval, seeds_band
 from bench.verdicts.recorded import is_another_seed
 from bench.verdicts.verdict import RowVerdict
+from gptcore.packing import unpack_floats
 from gptcore.result import Result
 
 CONFIDENCE = 0.95
@@ -58,6 +59,7 @@ class DurationMark:
     """What a row cost alone, in seconds, and what was recorded, at the pace of this run, with its band where it was judged.
 
     published: seconds, where this run did the published work; minutes: as published, whatever ran here.
+    memory: the most bytes held meanwhile.
     """
 
     row: int
@@ -67,16 +69,18 @@ class DurationMark:
     band: Interval | None
     published: float | None
     minutes: float | None
+    memory: int | None
     note: str
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses at evaluations of one seed, by training step."""
+    """Losses of one seed at its evaluations, by training step, and of every batch; the latter empty where they were not kept."""
 
     steps: tuple[int, ...]
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    batches: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def duration_marks(verdicts: Sequence[RowVerdict], expectations: Expectations) -
                 band=band,
                 published=verdict.published_seconds,
                 minutes=published.minutes if published else None,
+                memory=result.peak_memory,
                 note=recorded.explanation if recorded else "",
             )
         )
@@ -153,9 +158,14 @@ def loss_curves(verdicts: Sequence[RowVerdict], baselines: Mapping[int, Baseline
 
 
 def curve_of(figures: Result) -> Curve:
-    """The losses of one fine-tuning."""
+    """The losses of one fine-tuning.  Raises ResultsError where those of its batches are damaged."""
     history = figures.history
-    return Curve(tuple(one.step for one in history), tuple(one.train_loss for one in history), tuple(one.validation_loss for one in history))
+    of_evaluations = (tuple(one.train_loss for one in history), tuple(one.validation_loss for one in history))
+    try:
+        of_batches = unpack_floats(figures.attestation.batch_losses)
+    except ValueError as error:
+        raise ResultsError(f"the losses of every batch are not what a run writes ({error}): the file was damaged or altered; run the row again") from error
+    return Curve(tuple(one.step for one in history), *of_evaluations, of_batches)
 
 
 def _base_curve(base: Results, result: RowResult) -> Curve | None:

@@ -100,6 +100,8 @@ def loss_plot(curves: LossCurves, top: float, behind_name: str) -> Plot:
         if behind:
             for losses in (behind.train, behind.validation):
                 axes.plot(behind.steps, losses, color=BAND, linewidth=4.5, solid_capstyle="round", alpha=0.55, zorder=2)
+        if own.batches:
+            axes.plot(range(len(own.batches)), own.batches, color=BLUE, linewidth=0.6, alpha=0.35, zorder=1)
         ends = []
         for name, losses, colour, style in (("train", own.train, BLUE, "-"), ("validation", own.validation, ORANGE, (0, (4, 1.5)))):
             axes.plot(own.steps, losses, color=colour, linestyle=style, marker="o" if len(losses) < 12 else None, markersize=3, zorder=3)

@@ -86,7 +86,18 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
     if not marks:
         return None
     first = next((mark for mark in marks if mark.row == 1), None)
-    header = ("row", "what it changes", "seconds", "recorded seconds", "band", "published minutes", "x published", "x row 1", "x row 1 as published")
+    header = (
+        "row",
+        "what it changes",
+        "seconds",
+        "recorded seconds",
+        "band",
+        "published minutes",
+        "x published",
+        "x row 1",
+        "x row 1 as published",
+        "peak memory, MB",
+    )
     lines = lines_of(
         (
             str(mark.row),
@@ -98,6 +109,7 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
             "-" if not mark.published or not mark.seconds else f"{mark.published / mark.seconds:.2f}",
             "-" if not first or not first.seconds else f"{mark.seconds / first.seconds:.2f}",
             "-" if not first or not first.minutes or not mark.minutes else f"{mark.minutes / first.minutes:.2f}",
+            "-" if mark.memory is None else f"{mark.memory / 1e6:.0f}",
         )
         for mark in marks
     )
@@ -135,3 +147,11 @@ def inputs_table(results: Results) -> Table | None:
     lines = lines_of((component, digest[:16], row_ranges(numbers)) for (component, digest), numbers in sorted(rows.items(), key=lambda item: item[0][0]))
     caption = "Digests (sha256, their first 16 digits) of what the figures depend on: only equal ones are compared"
     return Table("inputs", caption, ("component", "digest", "rows"), lines) if lines else None
+
+
+def attestation_table(results: Results) -> Table | None:
+    """What says whether another computation agrees bit for bit, of each row's own seed; None without figures."""
+    attested = [(number, result.figures.attestation) for number, result in results.rows.items() if result.figures]
+    caption = "Digests (sha256, their first 16 digits) of what came out: the trained weights, and the logits of every text"
+    lines = lines_of((str(number), attestation.weights[:16], attestation.logits[:16]) for number, attestation in attested)
+    return Table("attested", caption, ("row", "weights", "logits"), lines, frozenset(("row",))) if lines else None

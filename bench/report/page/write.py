@@ -79,7 +79,7 @@ def write_report(
             page=page,
             plots=drawn,
             sections=(found | SECTIONS).items(),
-            losses_note=f"Mean loss over a few batches at every evaluation, of the row's own seed; grey behind it, where the work is the same, {behind}. "
+            losses_note=f"Mean loss over a few batches at every evaluation, of the row's own seed, over a thin line for every training batch; grey behind it, where the work is the same, {behind}. "
             "All rows share one loss axis.",
             flips_shown=FLIPS_SHOWN,
             more_flips=page.flips and replace(page.flips, name="more-flipped", caption="Test messages that fewer rows answer differently"),
