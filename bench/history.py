@@ -28,11 +28,12 @@ ACCURACY, DURATION = METRICS = ("test_accuracy", "duration")
 
 @dataclass(frozen=True)
 class Run:
-    """One results folder.  folder: relative to the one that was searched.  subject: of the commit, empty where no repository knows it."""
+    """One results folder.  folder: relative to the one that was searched.  code: its digest.  subject: of the commit, empty where no repository knows it."""
 
     folder: str
     commit: str
     dirty: bool
+    code: str
     date: str
     packages: Mapping[str, str]
     calibration_seconds: float
@@ -144,7 +145,9 @@ def run_of(name: str, info: RunInfo, subjects: Mapping[str, str]) -> Run:
     """What there is to say of a run."""
     environment = info.environment
     commit = environment.git_commit
-    return Run(name, commit, environment.git_dirty, environment.date, environment.packages, info.calibration_seconds, subjects.get(commit, ""))
+    return Run(
+        name, commit, environment.git_dirty, environment.code, environment.date, environment.packages, info.calibration_seconds, subjects.get(commit, "")
+    )
 
 
 def title_of(info: RunInfo) -> str:
@@ -189,7 +192,7 @@ def point_of(run: Run, result: RowResult, pace: float | None, *, timing_only: bo
 def changes_of(series: Series, level: float) -> Iterator[Change]:
     """The changes of both metrics, each in order of time.  No change lies between two runs of the same code."""
     points = series.points
-    allowed = [False, *(not _is_same_code(before.run, after.run) for before, after in pairwise(points))]
+    allowed = [False, *(before.run.code != after.run.code for before, after in pairwise(points))]
     for metric in METRICS:
         values = values_of(metric, points)
         grain = 1 / (series.n_texts * len(series.seeds)) if metric == ACCURACY else 0.0
@@ -221,10 +224,6 @@ def variant_of(series: Series, all_series: Iterable[Series]) -> str:
     if any(other.seeds != series.seeds for other in others):
         parts.append(f"seed {series.seeds[0]}" if len(series.seeds) == 1 else f"{len(series.seeds)} seeds from {series.seeds[0]}")
     return ", ".join(parts)
-
-
-def _is_same_code(before: Run, after: Run) -> bool:
-    return bool(before.commit) and not before.dirty and (before.commit, before.dirty) == (after.commit, after.dirty)
 
 
 def _versions(before: Run, after: Run) -> str:

@@ -66,6 +66,7 @@ class Page:
     digests: tuple[Table, ...]
     commands: tuple[Command, ...]
     flaws: tuple[str, ...]
+    broke_off: bool
 
 
 def page_of(
@@ -101,6 +102,7 @@ def page_of(
         digests=tuple(table for table in (inputs_table(results), attestation_table(results)) if table),
         commands=tuple(commands_of(results, folder, base[0] if base else None)),
         flaws=tuple(f"{rows_named(flaw.rows)}: {flaw.flaw}" for flaw in expectations.published.flaws),
+        broke_off=results.invariants is None,
     )
 
 

@@ -46,7 +46,7 @@ def headline_of(history: History) -> Headline:
     n_runs = sum(len(group.runs) for group in history.groups)
     counted = f"{n_runs} {'run' if n_runs == 1 else 'runs'} in {len(history.groups)} {'group' if len(history.groups) == 1 else 'groups'} that may be compared"
     words = f"{n_changes} {'change' if n_changes == 1 else 'changes'}" if n_changes else "No change"
-    left_out = (f"{len(history.skipped)} folders could not be read",) if history.skipped else ()
+    left_out = (f"{len(history.skipped)} {'folder' if len(history.skipped) == 1 else 'folders'} could not be read",) if history.skipped else ()
     return Headline(words, "apart", (counted, *left_out))
 
 
@@ -60,12 +60,13 @@ def group_part(group: Group, name: str) -> GroupPart:
         (run.folder, run.date.replace("T", " "), run.commit[:10] or "none", "yes" if run.dirty else "no", run.packages.get("torch", "-"), run.subject or "-")
         for run in group.runs
     )
+    changed_first = sorted(group.series, key=lambda series: not series.changes)
     return GroupPart(
         name=name,
         title=f"{group.title}: {runs_line(group)}",
         changes=tuple(change_lines(group)),
         notes=tuple(group_notes(group)),
         table=Table(f"{name}-table", "The first and the last run of each row, and what changed between them", COLUMNS, lines, NUMBERS),
-        plots=tuple(history_plot(series, f"{name}-row-{series.row:02d}-{number}") for number, series in enumerate(group.series, start=1)),
+        plots=tuple(history_plot(series, f"{name}-row-{series.row:02d}-{number}") for number, series in enumerate(changed_first, start=1)),
         runs=Table(f"{name}-runs", "Runs in order", ("folder", "date", "commit", "uncommitted changes", "torch", "subject"), runs),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isnan, nan
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -10,7 +11,7 @@ from bench.history import ACCURACY, DURATION, Change, Series
 from bench.report.history import moved
 from bench.report.page.drawing import BLUE, INK, ORANGE, Plot, clean, drawing
 
-CLOSE = 1.25  # an axis of seconds or points is never narrower than this share of its figures, lest noise look like news
+POINTS = 5.0  # an axis of accuracies spans no less, lest noise look like news
 NAMED = 6  # commits written under the axis
 
 
@@ -21,15 +22,15 @@ def history_plot(series: Series, name: str) -> Plot:
         above, below = figure.subplots(2, 1, sharex=True)
         variant = f" ({series.variant})" if series.variant else ""
         above.set_title(clean(f"{series.row}  {series.name}{variant}"), loc="left", x=0.0)
-        accuracies = [100 * point.accuracies["test"] if point.accuracies else float("nan") for point in series.points]
+        accuracies = [100 * point.accuracies["test"] if point.accuracies else nan for point in series.points]
         seconds = [point.seconds for point in series.points]
         for axes, values, metric, label in ((above, accuracies, ACCURACY, "test accuracy (%)"), (below, seconds, DURATION, "seconds")):
             axes.grid(visible=True, axis="y")
             axes.plot(places, values, color=BLUE, marker="o", markersize=3.5, linewidth=0.9)
             axes.set_ylabel(label)
             _draw_changes(axes, [change for change in series.changes if change.metric == metric], len(values))
-        _widen(above, accuracies, least=2.0)
-        _widen(below, seconds, least=(CLOSE - 1) * max(seconds))
+        _widen(above, accuracies)
+        below.set_ylim(0, 1.2 * max(seconds) or 1)
         below.xaxis.set_major_locator(MaxNLocator(NAMED, integer=True))
         below.xaxis.set_major_formatter(FuncFormatter(lambda value, place: _commit(series, value)))
         below.tick_params(axis="x", labelsize=9, rotation=30)
@@ -60,13 +61,12 @@ def _draw_changes(axes: Axes, changes: Sequence[Change], n: int) -> None:
         )
 
 
-def _widen(axes: Axes, values: Sequence[float], least: float) -> None:
-    """Make the axis span at least so much around its values."""
-    known = [value for value in values if value == value]
+def _widen(axes: Axes, values: Sequence[float]) -> None:
+    """Make an axis of accuracies span what says something."""
+    known = [value for value in values if not isnan(value)]
     if known:
-        missing = max(0.0, least - (max(known) - min(known))) / 2
-        margin = 0.12 * (max(known) - min(known) + 2 * missing)
-        axes.set_ylim(min(known) - missing - margin, max(known) + missing + margin)
+        middle, reach = (max(known) + min(known)) / 2, 0.6 * max(POINTS, max(known) - min(known))
+        axes.set_ylim(middle - reach, middle + reach)
 
 
 def _commit(series: Series, value: float) -> str:

@@ -1,7 +1,7 @@
 """Pages as files: the templates filled, the plots drawn, all of it written at once or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from errno import EISDIR
 from os import strerror
 from pathlib import Path
@@ -14,7 +14,7 @@ from bench.expectations import Expectations
 from bench.findings.claims import JudgedFinding, judge_findings
 from bench.findings.evidence import from_results
 from bench.history import History
-from bench.report.page.context import page_of
+from bench.report.page.context import Page, page_of
 from bench.report.page.drawing import Plot, inline_svg, save_plots
 from bench.report.page.history_context import history_page
 from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks, loss_curves
@@ -25,17 +25,16 @@ from bench.results import Results, ResultsError
 from bench.verdicts.verdict import RowVerdict
 from gptcore.files import write_text_atomically
 
-SECTIONS = {
-    "rows": "Table",
-    "accuracy": "Accuracy",
-    "durations": "Durations",
-    "losses": "Losses",
-    "findings": "Findings",
-    "flips": "Flipped messages",
-    "invariants": "Invariants",
-    "environment": "Environment",
-    "commands": "Commands",
-}
+SECTIONS = (
+    ("accuracy", "Accuracy"),
+    ("durations", "Durations"),
+    ("losses", "Losses"),
+    ("findings", "Findings"),
+    ("flips", "Flipped messages"),
+    ("invariants", "Invariants"),
+    ("environment", "Environment"),
+    ("commands", "Commands"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,24 +68,8 @@ def write_report(
     judged = judge_findings(from_results(results))
     page = page_of(results, verdicts, judged, expectations, folder, base)
     drawn = run_plots(results, verdicts, judged, expectations, base[1] if base else None)
-    behind = f"those of {base[0]}" if base else "the recorded ones of the same seed"
-    found = {"failing": "What failed"} if page.failing else {}
-    found |= {"rows": "Table"} | ({"warnings": "Warnings"} if page.warning else {}) | ({"against": "Against"} if page.against else {})
-    html = (
-        templates()
-        .get_template("report.html")
-        .render(
-            page=page,
-            plots=drawn,
-            sections=(found | SECTIONS).items(),
-            losses_note=f"Mean loss over a few batches at every evaluation, of the row's own seed, over a thin line for every training batch; grey behind it, where the work is the same, {behind}. "
-            "All rows share one loss axis.",
-            flips_shown=FLIPS_SHOWN,
-            more_flips=page.flips and replace(page.flips, name="more-flipped", caption="Test messages that fewer rows answer differently"),
-            invariants_note="The run broke off before its invariants were checked." if results.invariants is None else "No invariant speaks of these rows.",
-            written_by="bench report",
-        )
-    )
+    template = templates().get_template("report.html")
+    html = template.render(page=page, plots=drawn, sections=sections_of(page), behind=base[0] if base else "", flips_shown=FLIPS_SHOWN)
     save_page(path, html, drawn.all(), plots_folder)
     return path
 
@@ -96,6 +79,15 @@ def write_history(history: History, folder: str, path: Path, *, plots_folder: Pa
     page = history_page(history, folder)
     html = templates().get_template("history.html").render(page=page)
     save_page(path, html, [plot for group in page.groups for plot in group.plots], plots_folder)
+
+
+def sections_of(page: Page) -> list[tuple[str, str]]:
+    """The ids and short titles of what the page has, in its order."""
+    found = [("failing", "What failed")] if page.failing else []
+    found += [("rows", "Table")]
+    found += [("warnings", "Warnings")] if page.warning else []
+    found += [("against", "Against")] if page.against else []
+    return [*found, *SECTIONS]
 
 
 def run_plots(results: Results, verdicts: Sequence[RowVerdict], judged: Sequence[JudgedFinding], expectations: Expectations, base: Results | None) -> RunPlots:
