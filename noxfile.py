@@ -101,6 +101,13 @@ def summary(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """A past result as a page for a browser: nox -s report -- RESULTS."""
+    install(session, "report")
+    session.run(PYTHON, "-m", "bench", "report", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
 def speed(session: nox.Session) -> None:
     """Plain against fast, in turn, at GPT-2's size with random weights."""
     install(session, "rows")
