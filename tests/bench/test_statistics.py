@@ -8,12 +8,16 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from bench.statistics import (
+    ChangePoint,
     Interval,
+    change_points,
+    count_interval,
     counts_band,
     flips_interval,
     highest_rate,
     holm,
     mcnemar,
+    mean_interval,
     noticed_drop,
     paired_interval,
     paired_test,
@@ -367,3 +371,92 @@ def test_the_pooled_reach_is_the_prediction_interval_of_one_more_timing():
     assert pooled_reach(groups, 0.01) == pytest.approx(stats.t.ppf(0.995, 2) * spread * math.sqrt(1.5))
     with pytest.raises(ValueError, match="no group has two values"):
         pooled_reach([[1.0], [2.0]], 0.01)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=9), levels)
+def test_the_interval_of_a_mean_is_scipys(values, level):
+    assume(max(values) - min(values) > 0.1)
+    expected = stats.t.interval(1 - level, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    assert bounds(mean_interval(values, 1 - level)) == pytest.approx(expected)
+
+
+def test_seeds_that_all_agree_leave_the_interval_of_their_step():
+    low, high = bounds(mean_interval([0.5] * 4, grain=0.1))
+    assert high - 0.5 == pytest.approx(0.5 - low) == pytest.approx(stats.t.ppf(0.975, 3) * 0.1 / math.sqrt(12 * 4))
+    assert bounds(mean_interval([0.5] * 4)) == (0.5, 0.5)
+
+
+@given(counts, st.sampled_from([0.5, 0.9, 0.95, 0.999]))
+def test_the_interval_of_a_count_is_scipys_exact_one(count, confidence):
+    expected = stats.binomtest(*count).proportion_ci(confidence, method="exact")
+    assert bounds(count_interval(*count, confidence)) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+# Changes
+
+
+def split_by_scipy(values, level, shortest=3):
+    """The first split of binary segmentation, by scipy's test at every place."""
+    tried = {start: stats.ttest_ind(values[:start], values[start:]).pvalue for start in range(shortest, len(values) - shortest + 1)}
+    best = min(tried, key=tried.get)
+    return (best, tried[best] * len(tried)) if tried[best] * len(tried) < level else None
+
+
+@given(st.integers(0, 1000), st.integers(6, 15), st.integers(3, 12))
+def test_the_best_split_is_where_scipys_test_has_its_smallest_p(seed, n, at):
+    noise = np.random.default_rng(seed).normal(size=n)
+    values = [value + 3 * (index >= at) for index, value in enumerate(noise)]
+    split, found = split_by_scipy(values, 0.5), change_points(values, 0.5)
+    assert bool(found) is bool(split)
+    if split:
+        assert any(change.p == pytest.approx(split[1], rel=1e-6) for change in found)
+
+
+def test_changes_are_found_where_they_are_and_nowhere_else():
+    noise = np.random.default_rng(1).normal(scale=0.05, size=40)
+    values = noise + np.repeat([0.0, 1.0, 0.4], [10, 20, 10])
+    assert [change.index for change in change_points(list(values), 0.01)] == [10, 30]
+
+
+@pytest.mark.parametrize("draw", ["standard_normal", "standard_exponential"])
+@pytest.mark.parametrize("n", [6, 12, 30])
+def test_noise_has_no_changes(draw, n):
+    """Of 400 histories without a change at most the level, and what chance adds to that, shows one."""
+    generator = np.random.default_rng(7)
+    flagged = sum(bool(change_points(list(getattr(generator, draw)(n)), 0.05)) for _ in range(400))
+    assert flagged <= stats.binom.ppf(0.999, 400, 0.05)
+
+
+def test_figures_that_never_move_have_no_changes():
+    assert change_points([0.95] * 20, 0.01, grain=1 / 300) == ()
+
+
+def test_a_text_more_or_less_is_no_change_and_twenty_are():
+    assert change_points([0.95] * 5 + [0.95 + 1 / 300] * 5, 0.001, grain=1 / 300) == ()
+    (change,) = change_points([0.95] * 5 + [0.95 - 20 / 300] * 5, 0.001, grain=1 / 300)
+    assert change.index == 5
+
+
+def test_one_or_two_outliers_are_no_change():
+    assert change_points([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1.0, 3.0], 0.01) == ()
+    assert change_points([1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 3.0, 3.01], 0.01) == ()
+    assert [change.index for change in change_points([1.0, 1.01, 0.99, 1.0, 1.02, 3.01, 3.0, 3.01], 0.01)] == [5]
+
+
+def test_a_change_begins_only_where_it_may():
+    values = [0.0, 0.1, 0.0, 0.1, 5.0, 5.1, 5.0, 5.1]
+    assert [change.index for change in change_points(values, 0.01)] == [4]
+    assert change_points(values, 0.01, allowed=[False] * 8) == ()
+    assert 4 not in [change.index for change in change_points(values, 0.2, allowed=[index != 4 for index in range(8)])]
+
+
+def test_places_tried_are_corrected_for():
+    values = [0.0, 0.1, 0.05, 1.0, 1.1, 1.05, 1.0]
+    alone = change_points(values, 0.01, allowed=[index == 3 for index in range(7)])
+    assert change_points(values, 0.01) == (ChangePoint(3, 2 * alone[0].p),)
+
+
+def test_too_few_values_have_no_changes():
+    assert change_points([0.0, 0.0, 0.0, 9.0, 9.0], 0.5) == ()
+    with pytest.raises(ValueError, match="level is 2"):
+        change_points([0.0], 2.0)

@@ -74,7 +74,10 @@ def drawing(width: int, height: int) -> Iterator[Figure]:
     """A figure in our style, as many points wide and high, which are the pixels it takes in a page."""
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a row may be named in any script; browsers have the fonts
-        yield Figure(figsize=(width / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        yield figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once: every form of the plot is the same
 
 
 def inline_svg(plot: Plot) -> Markup:
@@ -114,10 +117,16 @@ def clean(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in printable(" ".join(text.splitlines())))
 
 
-def row_axis(axes: Axes, labels: Sequence[str]) -> None:
-    """One line per label from top to bottom, with the label before it."""
-    axes.set_yticks(range(len(labels)), [clean(label) for label in labels])
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+def shortened(text: str, longest: int = 30) -> str:
+    """The text as it may stand in a plot, cut where it would take the room of what is drawn."""
+    plain = clean(text)
+    return plain if len(plain) <= longest else f"{plain[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def row_axis(axes: Axes, names: Sequence[str]) -> None:
+    """One line per name from top to bottom, with the name before it."""
+    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=True, axis="x")

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.history import ACCURACY, DURATION, Change, Series
 from bench.report.history import moved
-from bench.report.page.drawing import BLUE, INK, ORANGE, Plot, clean, drawing
+from bench.report.page.drawing import BLUE, INK, ORANGE, Plot, drawing, shortened
 
 POINTS = 5.0  # an axis of accuracies spans no less, lest noise look like news
 NAMED = 6  # commits written under the axis
@@ -21,7 +21,7 @@ def history_plot(series: Series, name: str) -> Plot:
     with drawing(400, 300) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         variant = f" ({series.variant})" if series.variant else ""
-        above.set_title(clean(f"{series.row}  {series.name}{variant}"), loc="left", x=0.0)
+        above.set_title(shortened(f"{series.row}  {series.name}{variant}", 52), loc="left", x=0.0)
         accuracies = [100 * point.accuracies["test"] if point.accuracies else nan for point in series.points]
         seconds = [point.seconds for point in series.points]
         for axes, values, metric, label in ((above, accuracies, ACCURACY, "test accuracy (%)"), (below, seconds, DURATION, "seconds")):

@@ -107,7 +107,7 @@ def accuracy_mark(verdict: RowVerdict, result: RowResult, figures: Result, basel
     """The mark of a row with figures."""
     found = {seed: one.counts["test"] for seed, one in seeds_of(result).items()}
     accuracies = tuple(count.accuracy for count in found.values())
-    same = baseline if baseline and (result.digests == baseline.digests or is_another_seed(result, baseline)) else None
+    same = baseline if baseline and is_same_but_for_the_seed(result, baseline) else None
     recorded = None
     if same:
         common = [same.seeds[seed] for seed in found if seed in same.seeds] or [*same.seeds.values()]
@@ -122,6 +122,12 @@ def accuracy_mark(verdict: RowVerdict, result: RowResult, figures: Result, basel
     published = {one.expected for one in verdict.judgements if one.metric == METRIC and one.against == "published"}
     clipped = Interval(max(0.0, interval.low), min(1.0, interval.high))
     return AccuracyMark(verdict.row, result.name, fmean(accuracies), accuracies, clipped, basis, recorded, next(iter(published), None))
+
+
+def is_same_but_for_the_seed(result: RowResult, baseline: Baseline) -> bool:
+    """Whether a result may be held against what was recorded of seeds."""
+    differing = {name for name in result.digests | baseline.digests if result.digests.get(name) != baseline.digests.get(name)}
+    return not differing or (differing == {"settings"} and is_another_seed(result, baseline))
 
 
 def duration_marks(verdicts: Sequence[RowVerdict], expectations: Expectations) -> list[DurationMark]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from bench.findings.claims import Conclusion, JudgedClaim, JudgedFinding
-from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, clean, drawing, legend, row_axis, spread_apart
+from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, drawing, legend, row_axis, shortened, spread_apart
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, LossCurves
 
 LINE = 21  # points of height that a row takes
@@ -95,7 +95,7 @@ def loss_plot(curves: LossCurves, top: float, behind_name: str) -> Plot:
     own, behind = curves.own, curves.behind
     with drawing(310, 200) as figure:
         axes = figure.subplots()
-        axes.set_title(clean(f"{curves.row}  {curves.name}"), loc="left", x=0.0)
+        axes.set_title(shortened(f"{curves.row}  {curves.name}", 40), loc="left", x=0.0)
         axes.grid(visible=True, axis="y")
         if behind:
             for losses in (behind.train, behind.validation):

@@ -123,7 +123,8 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
 def findings_table(judged: Sequence[JudgedFinding]) -> Table:
     """The publication's findings, a line per claim."""
     header, rows = findings_cells(judged)
-    lines = tuple(tuple(Cell(text, CONCLUSION_TONES.get(text, "")) for text in row) for row in rows)
+    numbers = [str(one.finding.number) for one in judged for _ in one.claims]  # every line needs its header
+    lines = tuple((Cell(number), *(Cell(text, CONCLUSION_TONES.get(text, "")) for text in row[1:])) for number, row in zip(numbers, rows, strict=True))
     return Table("findings-table", "What this run says of the publication's findings", header, lines, frozenset(("seeds",)), tuple(findings_notes(judged)))
 
 
