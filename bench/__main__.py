@@ -233,10 +233,10 @@ def report_page(options: argparse.Namespace) -> int:
 
 def history(options: argparse.Namespace) -> int:
     """`history`: many results folders in order of time."""
-    found = read_history(options.folder, load_expectations(options.expected))
-    show_history(make_console(), found, options.format)
     if options.plots and not options.out:
         raise UsageError("--plots saves the plots of a page: name the page with --out")
+    found = read_history(options.folder, load_expectations(options.expected))
+    show_history(make_console(), found, options.format)
     if options.out:
         with page_makers():
             from bench.report.page.write import write_history

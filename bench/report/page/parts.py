@@ -1,7 +1,7 @@
 """What pages are made of: cells, tables and commands, as plain strings that the templates escape."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.findings.claims import Conclusion
@@ -82,6 +82,12 @@ class Headline:
     words: str
     tone: Tone
     sentences: tuple[str, ...] = field(default=())
+
+
+def without_empty_columns(table: Table) -> Table:
+    """The table without the columns that have nothing but dashes."""
+    kept = [place for place in range(len(table.header)) if any(line[place].text != "-" for line in table.lines)]
+    return replace(table, header=tuple(table.header[place] for place in kept), lines=tuple(tuple(line[place] for place in kept) for line in table.lines))
 
 
 def cells(*texts: str) -> tuple[Cell, ...]:

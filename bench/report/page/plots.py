@@ -84,9 +84,10 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
         axes.set_xlabel("training (seconds, logarithmic)")
         legend(figure)
     told = "; ".join(f"row {mark.row} {mark.seconds:.3g} s" + (f" (recorded {mark.recorded:.3g})" if mark.recorded else "") for mark in marks)
-    caption = (
-        "Dots: this run. Ticks: what was recorded, at this run's pace; grey bars: the band that the spread of recorded timings gives. Diamonds: published."
-    )
+    caption = "Dots: this run."
+    caption += " Ticks: what was recorded, at this run's pace." if any(mark.recorded for mark in marks) else ""
+    caption += " Grey bars: the band that the spread of recorded timings gives." if any(mark.band for mark in marks) else ""
+    caption += " Diamonds: published." if any(mark.published for mark in marks) else ""
     return Plot("durations", "Duration of each row", f"Seconds of training: {told}.", caption, figure)
 
 

@@ -103,7 +103,7 @@ def flips_table(results: Results, verdicts: Sequence[RowVerdict]) -> Table | Non
         return None
     lines = tuple(_flip_line(results, number, lost.get(number, []), gained.get(number, [])) for number in order)
     return Table(
-        "flipped", "Test messages that rows answer differently than when they were recorded", ("message", "right to wrong", "wrong to right", "text"), lines
+        "flipped", "Test messages that rows answer differently than when they were recorded", ("message", "text", "right to wrong", "wrong to right"), lines
     )
 
 
@@ -118,4 +118,4 @@ def moved_rows(verdicts: Sequence[RowVerdict]) -> Iterator[str]:
 
 def _flip_line(results: Results, number: int, lost: Sequence[int], gained: Sequence[int]) -> tuple[Cell, ...]:
     named = (rows_named(numbers) if numbers else "-" for numbers in (lost, gained))
-    return tuple(map(Cell, (str(number + 1), *named, text_of(results, number))))
+    return tuple(map(Cell, (str(number + 1), text_of(results, number), *named)))

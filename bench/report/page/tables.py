@@ -7,7 +7,7 @@ from bench.findings.claims import JudgedFinding
 from bench.report.findings import findings_cells
 from bench.report.findings import note_lines as findings_notes
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark
-from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of
+from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of, without_empty_columns
 from bench.report.page.stories import anchor_of
 from bench.report.table import NOTICES, notes, row_cells, seed_lines
 from bench.report.text import row_ranges
@@ -15,31 +15,22 @@ from bench.results import Results
 from bench.verdicts.verdict import RowVerdict
 from gptcore.dataset import SPLITS
 
-FIGURES = ("row", "what it changes", "verdict", *(f"{split} %" for split in SPLITS), "recorded %", "difference", "published %", "from published")
+FIGURES = ("row", "what it changes", "verdict", *(f"{split} %" for split in SPLITS), "recorded %", "from recorded", "published %", "from published")
 COSTS = ("notices", "seconds", "this run", "x published")
-ALWAYS = frozenset(("row", "what it changes", "verdict"))
 WORDS = frozenset(("what it changes", "interval of", "verdict", "what it says", "claimed", "this part", "note", "name", "what was seen"))
 FLIPS_SHOWN = 50
 
 
 def main_table(results: Results, verdicts: Sequence[RowVerdict], expectations: Expectations, stories: Mapping[str, Story]) -> Table:
     """One line per row: figures, what they are held against, and the verdict."""
+    header = (*FIGURES, *COSTS)
     lines = [main_line(verdict, expectations, stories) for verdict in verdicts]
-    named = {column: [line[column].text for line in lines] for column in (*FIGURES, *COSTS)}
-    columns = [column for column, texts in named.items() if column in ALWAYS or any(text != "-" for text in texts)]
-    shown_only = (
-        ""
-        if "from published" in columns
-        else " Published figures are of GPT-2 on an A100; this run did other work, so they are shown and never judged against."
-    )
-    return Table(
-        "table",
-        f"Accuracies in percent, differences in points, seconds of training alone and from cold.{shown_only}",
-        tuple(columns),
-        tuple(tuple(line[column] for column in columns) for line in lines),
-        frozenset(columns) - WORDS,
-        tuple(line for line in notes(results, verdicts) if line.startswith((NOTICES, "a clean run"))) + tuple(seed_lines(results)),
-    )
+    caption = "Accuracies in percent, differences in points, seconds of training alone and from cold."
+    if all(line["from published"].text == "-" for line in lines):
+        caption += f" Published figures are of GPT-2 on an {expectations.published.hardware}; this run did other work, and is not judged against them."
+    told = tuple(line for line in notes(results, verdicts) if line.startswith((NOTICES, "a clean run"))) + tuple(seed_lines(results))
+    in_order = tuple(tuple(line[column] for column in header) for line in lines)
+    return without_empty_columns(Table("table", caption, header, in_order, frozenset(header) - WORDS, told))
 
 
 def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[str, Story]) -> dict[str, Cell]:
@@ -49,7 +40,7 @@ def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[
     anchor = anchor_of(verdict.row)
     line["row"] = Cell(texts["row"], link=anchor if anchor in stories else "")
     line["verdict"] = Cell(texts["verdict"], tone_of(verdict))
-    for against, column, moved in (("baseline", "recorded %", "difference"), ("published", "published %", "from published")):
+    for against, column, moved in (("baseline", "recorded %", "from recorded"), ("published", "published %", "from published")):
         judged = {one.metric: one for one in verdict.judgements if one.against == against and one.expected is not None and one.found is not None}
         both = [judged.get(f"{split}_accuracy") for split in SPLITS]
         if all(both):
@@ -78,7 +69,8 @@ def accuracy_table(marks: Sequence[AccuracyMark]) -> Table | None:
         for mark in marks
     )
     explained = tuple(f"{basis}: {EXPLANATIONS[basis]}" for basis in Basis if any(mark.basis is basis for mark in marks))
-    return Table("accuracies", "Test accuracy in percent, and how far it could be chance", header, lines, frozenset(header) - WORDS, explained)
+    caption = "Test accuracy in percent, and how far it could be chance"
+    return without_empty_columns(Table("accuracies", caption, header, lines, frozenset(header) - WORDS, explained))
 
 
 def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | None:
@@ -117,7 +109,7 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
     if not any(mark.published for mark in marks):
         notes.append(f"published minutes are of GPT-2 on an {hardware}; this run did other work, so only the multiples of row 1 can be put side by side")
     caption = "Training alone and from cold; recorded seconds at the pace of this run where the tier compares durations so"
-    return Table("durations-table", caption, header, lines, frozenset(header) - WORDS, tuple(notes))
+    return without_empty_columns(Table("durations-table", caption, header, lines, frozenset(header) - WORDS, tuple(notes)))
 
 
 def findings_table(judged: Sequence[JudgedFinding]) -> Table:
