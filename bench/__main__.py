@@ -256,7 +256,7 @@ def page_makers() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UsageError(f"pages need {error.name}, which is not installed: python -m pip install 'finetuning-benchmarks[report]'") from error
+        raise UsageError(f"pages need {error.name}, which is not installed: python -m pip install --editable '.[report]'") from error
 
 
 COMMANDS = {
