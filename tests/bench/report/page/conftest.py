@@ -31,7 +31,7 @@ def result_of(row_result, number, **fields):
     """A result of any row, named and set up as it is."""
     row = find_row(number)
     settings = settings_of(row.experiment)
-    return row_result(**{"row": number, "name": row.name, "settings": settings, "digests": {"settings": digest_of(settings), "data": "d"}} | fields)
+    return row_result(**{"row": number, "name": row.name, "settings": settings, "digests": {"settings": digest_of(settings), "data": "d" * 64}} | fields)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(row_result, figures, run_info, recorded, tmp_path):
 
     def make(rows, texts=(), invariants=ALL_HOLD, baseline=None, **info):
         settings = settings_of(find_row(1).experiment)
-        baseline = baseline or row_result(settings=settings, digests={"settings": digest_of(settings), "data": "d"})
+        baseline = baseline or row_result(settings=settings, digests={"settings": digest_of(settings), "data": "d" * 64})
         expectations = recorded(baseline, moves=(1e-7,), seconds=TIMINGS)
         results = Results(run_info(rows=tuple(rows), **info), {number: result for number, result in rows.items() if result}, texts, invariants)
         verdicts = judge(results, expectations)
