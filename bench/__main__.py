@@ -25,13 +25,13 @@ from bench.report.findings import show_findings
 from bench.report.history import show_history
 from bench.report.sensitivity import report_sensitivity
 from bench.report.summary import Against, check_limit, render_summary
-from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
+from bench.report.terminal import make_console, page_line, print_environment, print_progress, print_report, print_rows
 from bench.report.text import as_json, say
 from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
 from bench.rows import select_rows
-from bench.run import default_folder, finish, run_rows
+from bench.run import default_folder, finish, latest_folder, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, terminable
@@ -93,7 +93,9 @@ def run(options: argparse.Namespace) -> int:
         for position, result in enumerate(run_rows(request, folder), start=1):
             print_progress(terminal, result, position, len(request.rows))
         check_invariants(request, folder)
-        return report(terminal, finish(folder, expectations, strictness))
+        code = report(terminal, finish(folder, expectations, strictness))
+        say(terminal, page_line(folder))
+        return code
 
 
 def check(options: argparse.Namespace) -> int:
@@ -223,11 +225,12 @@ def report_page(options: argparse.Namespace) -> int:
     """`report`: a past result as a page, whatever its verdict."""
     with page_makers():
         from bench.report.page.write import write_report
-    results, expectations = read_results(options.results), load_expectations(options.expected)
+    folder = options.results or latest_folder()
+    results, expectations = read_results(folder), load_expectations(options.expected)
     verdicts = judge(results, expectations, strictness_from(options))
     base = (str(options.against), read_results(options.against)) if options.against else None
-    out = options.out or options.results / "report.html"
-    print(write_report(results, verdicts, expectations, options.results, out, base=base, plots_folder=plots_folder(options, out)))
+    out = options.out or folder / "report.html"
+    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots_folder(options, out)))
     return 0
 
 

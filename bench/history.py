@@ -17,7 +17,7 @@ from bench.comparison.circumstances import machine_of, seeds_of
 from bench.comparison.contrasts import CLOCK
 from bench.comparison.revisions import RevisionError, git
 from bench.expectations import Expectations
-from bench.results import Results, ResultsError, RowResult, RunInfo, read_results
+from bench.results import RUN_FILE, Results, ResultsError, RowResult, RunInfo, read_results
 from bench.statistics import change_points
 from gptcore.dataset import SPLITS, SplitName
 
@@ -128,7 +128,7 @@ def read_history(folder: Path, expectations: Expectations, repository: Path | No
 
 def results_folders(folder: Path) -> list[Path]:
     """Every folder with a `run.json` at or below `folder`, links not followed, in order of their names."""
-    return sorted(Path(place) for place, _, files in os.walk(folder) if "run.json" in files)
+    return sorted(Path(place) for place, _, files in os.walk(folder) if RUN_FILE in files)
 
 
 def known_commits(commits: set[str], repository: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from bench.expectations import DEFAULT_PATH
 from bench.report.summary import COMMENT_LIMIT
 from bench.report.text import FORMATS
 from bench.rows import select_rows
-from bench.run import CHECKPOINT_SECONDS, Request, checked
+from bench.run import CHECKPOINT_SECONDS, RESULTS, Request, checked
 from bench.tiers import TIERS
 from bench.verdicts.verdict import Strictness
 from gptcore.command_line import path_argument
@@ -155,7 +155,7 @@ def add_speed(commands: Any) -> None:
 def add_report(commands: Any) -> argparse.ArgumentParser:
     """Add the command `report`.  Returns its parser."""
     reporting: argparse.ArgumentParser = commands.add_parser("report", help="write a past result as a page for a browser", allow_abbrev=False)
-    reporting.add_argument("results", type=path_argument)
+    reporting.add_argument("results", type=path_argument, nargs="?", help=f"a results folder (default: the latest below {RESULTS})")
     reporting.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
     reporting.add_argument("--out", type=path_argument, metavar="FILE", help="file for the page (default: report.html in the results folder)")
     add_plots(reporting.add_argument)

@@ -21,7 +21,7 @@ from bench.plan import Plan, make_plan
 from bench.recording.baselines import with_baselines
 from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
-from bench.results import SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
+from bench.results import RUN_FILE, SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
 from bench.verdicts.judge import judge
@@ -39,6 +39,7 @@ from gptcore.memory import check_memory, is_out_of_memory, memory_at_rest, out_o
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds, seeds_at_once
 
+RESULTS = Path("results")
 CHECKPOINT_SECONDS = 120.0
 # Data and the report need these; under pytest a row's report comes before the next row, whose memory they would be counted to.
 LOADED_LATE = ("pandas", "rich.live", "rich.table", "scipy.optimize")
@@ -146,7 +147,15 @@ def checked(request: Request) -> Request:
 
 def default_folder(name: str) -> Path:
     """`results/<name>-<time>`."""
-    return Path("results") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return RESULTS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def latest_folder(folder: Path = RESULTS) -> Path:
+    """The results folder in `folder` whose run began last.  Raises ResultsError where there is none."""
+    found = [*folder.glob(f"*/{RUN_FILE}")]
+    if not found:
+        raise ResultsError(f"{folder} holds no results folder: name one that `python -m bench run` wrote")
+    return max(found, key=lambda path: path.lstat().st_mtime).parent
 
 
 def unused(folder: Path) -> Path:

@@ -1,7 +1,9 @@
 """The run on a terminal: a line while each row runs, the table, then every failure in full."""
 
 import os
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -83,6 +85,11 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
         for line in (*told.sentences, *(f"{name}: {' '.join(text.splitlines())}" for name, text in told.texts), f"again: {told.command}"):
             say(console, f"  {line}")
     say(console, closing_line(verdicts), "bold")
+
+
+def page_line(folder: Path) -> str:
+    """How to see a run in a browser."""
+    return f"as a page for a browser: python -m bench report {shlex.quote(str(folder))}"
 
 
 def print_environment(console: Console, results: Results) -> None:

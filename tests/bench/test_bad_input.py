@@ -385,6 +385,8 @@ FLAGS = {
     "check": ["--expected", "--strict", "--lenient"],
     "record": ["--tier", "--rows", "--seeds", "--repeats", "--out", "--expected", "--threads"],
     "show": ["--expected", "--strict"],
+    "report": ["--against", "--out", "--plots", "--expected", "--strict"],
+    "history": ["--out", "--plots", "--format", "--expected"],
     "speed": ["--rows", "--limit-train", "--device", "--threads", "--out"],
     "findings": ["--format", "--expected"],
     "compare": ["--repeats", "--all", "--fail-on-duration", "--tier", "--device", "--seed", "--out", "--format", "--rows"],

@@ -1,7 +1,10 @@
 import json
+import os
+import shlex
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +33,16 @@ def test_run_exits_0_where_every_row_holds(tmp_path, recorded, capsys):
     assert main(["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 0
     assert "2 of 2 judged rows hold" in capsys.readouterr().out
     assert row_file(tmp_path / "out", 2).is_file()
+
+
+def test_run_ends_with_how_to_see_it_in_a_browser(tmp_path, recorded, capsys):
+    folder = tmp_path / "my run"
+    main(["run", "--rows", "1", "--out", str(folder), "--expected", str(recorded)])
+    *_, last = capsys.readouterr().out.splitlines()
+    command, _, arguments = last.removeprefix("as a page for a browser: ").partition(" report ")
+    assert command == "python -m bench"
+    assert main(["report", *shlex.split(arguments)]) == 0
+    assert (folder / "report.html").is_file()
 
 
 def test_run_exits_1_and_names_a_row_without_expectation(tmp_path, recorded, capsys):
@@ -208,6 +221,18 @@ def test_report_writes_the_page_and_says_where(toy_run, recorded, capsys):
     assert main(["report", str(toy_run.folder), "--expected", str(recorded)]) == 0
     assert capsys.readouterr().out == f"{toy_run.folder / 'report.html'}\n"
     assert "All 2 rows hold" in (toy_run.folder / "report.html").read_text()
+
+
+def test_report_without_a_folder_is_of_the_latest_run(tmp_path, recorded, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report"]) == 2
+    assert "results holds no results folder: name one" in capsys.readouterr().err
+    for name, began in (("b", 300), ("a", 400), ("c", 100)):
+        main(["run", "--rows", "1", "--out", f"results/{name}", "--expected", str(recorded)])
+        os.utime(tmp_path / "results" / name / "run.json", (began, began))
+    capsys.readouterr()
+    assert main(["report", "--expected", str(recorded)]) == 0
+    assert capsys.readouterr().out == f"{Path('results', 'a', 'report.html')}\n"
 
 
 def test_report_takes_another_run_a_file_and_a_folder_for_plots(toy_run, recorded, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """One run shared by the nineteen row tests: its options, its results folder, and the table at the end."""
 
+import shlex
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
 from bench.options import add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
-from bench.report.terminal import make_console, print_progress, print_report
+from bench.report.terminal import make_console, page_line, print_progress, print_report
 from bench.report.text import say
 from bench.results import RowResult, in_use, read_results
 from bench.resuming import begin
@@ -125,5 +126,6 @@ def pytest_sessionfinish(session):
 def pytest_terminal_summary(config):
     if suite := config.stash.get(SUITE, None):
         print_report(make_console(), suite.results, suite.verdicts)
+        say(make_console(), f"{page_line(suite.folder)}, or nox -s report -- {shlex.quote(str(suite.folder))}")
         if suite.stop:
             say(make_console(), f"{name_of(suite.stop)}: go on with {resuming_command(suite.folder)}, or with --resume {suite.folder} under nox")

@@ -121,7 +121,7 @@ def test_sessions_that_are_run_exist(workflow):
 
 def test_smoke_runs_what_a_person_runs():
     runs = " ".join(step.get("run", "") for step in steps_of(read(ROOT / ".github/workflows/smoke.yml")))
-    assert {"lint", "types", "tests", "smoke", "summary"} == set(SESSION.findall(runs))
+    assert {"lint", "types", "tests", "smoke", "summary", "report"} == set(SESSION.findall(runs))
 
 
 # Pull requests of strangers
@@ -132,6 +132,15 @@ def test_nothing_of_a_pull_request_runs_with_rights_or_on_our_own_machine(workfl
     assert "pull_request_target" not in on
     if any("self-hosted" in job["runs-on"] for job in workflow["jobs"].values()):
         assert on <= {"schedule", "workflow_dispatch"}
+
+
+def test_the_report_is_among_the_results_that_smoke_keeps():
+    steps = steps_of(read(ROOT / ".github/workflows/smoke.yml"))
+    names = [step.get("name") for step in steps]
+    assert names.index("Report") < names.index("Keep the results")
+    report, kept = (steps[names.index(name)] for name in ("Report", "Keep the results"))
+    assert report["run"] == "nox -s report -- results/smoke"
+    assert kept["with"]["path"] == "results/"
 
 
 def test_full_needs_a_variable_that_forks_lack():
