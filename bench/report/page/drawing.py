@@ -25,12 +25,14 @@ INK, MUTED, RULE, BAND = "#1a1d21", "#5b636d", "#d5dae0", "#8792a0"
 BLUE, ORANGE, GREEN, PAPER = "#0067a5", "#c24e00", "#00795c", "#fefefe"
 COLOURS = {"ink": INK, "muted": MUTED, "rule": RULE, "band": BAND, "blue": BLUE, "orange": ORANGE, "green": GREEN, "paper": PAPER}
 SVG = "http://www.w3.org/2000/svg"
+DPI = 200  # of PNG files
 XLINK = "http://www.w3.org/1999/xlink"
 UNDATED = {"Date": None, "Creator": None}  # the same bytes each time
 STYLE: dict[Any, Any] = {
     "font.size": 11.0,
     "font.family": "sans-serif",
     "text.parse_math": False,  # a dollar sign in a row's name is one
+    "text.hinting": "none",  # so that a text is as wide in every form of the plot
     "text.color": INK,
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -74,7 +76,7 @@ def drawing(width: int, height: int) -> Iterator[Figure]:
     """A figure in our style, as many points wide and high, which are the pixels it takes in a page."""
     with rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a row may be named in any script; browsers have the fonts
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        figure = Figure(figsize=(width / 72, height / 72), dpi=DPI, layout="constrained")
         yield figure
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once: every form of the plot is the same
@@ -102,7 +104,7 @@ def save_plots(plots: Sequence[Plot], folder: Path) -> None:
     """Write each plot as SVG and PNG, on white, all or nothing each.  Raises OSError."""
     for plot in plots:
         write_atomically(folder / f"{plot.name}.svg", partial(_save, plot.figure, format="svg", metadata=UNDATED))
-        write_atomically(folder / f"{plot.name}.png", partial(_save, plot.figure, format="png", dpi=200))
+        write_atomically(folder / f"{plot.name}.png", partial(_save, plot.figure, format="png"))
 
 
 def svg_of(figure: Figure) -> bytes:
@@ -146,7 +148,7 @@ def spread_apart(places: Sequence[float], least: float) -> list[float]:
 
 def legend(figure: Figure) -> None:
     """What the marks are, over the plot."""
-    figure.legend(loc="outside upper left", ncols=4, borderaxespad=0.1, handletextpad=0.3, columnspacing=1.0)
+    figure.legend(loc="outside upper left", ncols=4, borderaxespad=0.1, handlelength=1.4, handletextpad=0.6, columnspacing=1.0)
 
 
 def _lowest(cluster: Sequence[int], places: Sequence[float], least: float) -> float:

@@ -63,9 +63,9 @@ def group_part(group: Group, name: str) -> GroupPart:
     changed_first = sorted(group.series, key=lambda series: not series.changes)
     return GroupPart(
         name=name,
-        title=f"{group.title}: {runs_line(group)}",
+        title=group.title,
         changes=tuple(change_lines(group)),
-        notes=tuple(group_notes(group)),
+        notes=(runs_line(group), *group_notes(group)),
         table=Table(f"{name}-table", "The first and the last run of each row, and what changed between them", COLUMNS, lines, NUMBERS),
         plots=tuple(history_plot(series, f"{name}-row-{series.row:02d}-{number}") for number, series in enumerate(changed_first, start=1)),
         runs=Table(f"{name}-runs", "Runs in order", ("folder", "date", "commit", "uncommitted changes", "torch", "subject"), runs),

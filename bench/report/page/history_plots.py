@@ -52,9 +52,13 @@ def _draw_changes(axes: Axes, changes: Sequence[Change], n: int) -> None:
     for change in changes:
         axes.axvline(change.index - 0.5, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.annotate(
-            f"x {change.after / change.before:.2f}" if change.metric == DURATION else f"{100 * (change.after - change.before):+.1f}",
-            (change.index - 0.4, 0.98),
+            f"x {change.after / change.before:.2f}"
+            if change.metric == DURATION
+            else f"{100 * (change.after - change.before):+.1f}".replace("-", "\N{MINUS SIGN}"),
+            (change.index - 0.5, 0.98),
             xycoords=("data", "axes fraction"),
+            xytext=(5, 0),
+            textcoords="offset points",
             color=ORANGE,
             fontweight="bold",
             va="top",

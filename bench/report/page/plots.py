@@ -11,6 +11,8 @@ from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAP
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, LossCurves
 
 LINE = 21  # points of height that a row takes
+BAR: dict[str, Any] = {"color": BAND, "linewidth": 7, "solid_capstyle": "butt", "zorder": 2}
+WHISKER: dict[str, Any] = {"color": BLUE, "linewidth": 1.8, "solid_capstyle": "butt", "zorder": 2}
 DOT: dict[str, Any] = {"marker": "o", "markersize": 6.5, "color": BLUE, "linestyle": "none", "zorder": 4}
 TICK: dict[str, Any] = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "color": INK, "linestyle": "none", "zorder": 3}
 DIAMOND: dict[str, Any] = {
@@ -45,8 +47,7 @@ def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
         row_axis(axes, [f"{mark.row}  {mark.name}" for mark in marks])
         for line, mark in enumerate(marks):
             low, high = 100 * mark.interval.low, 100 * mark.interval.high
-            behind = mark.basis is Basis.RECORDED
-            axes.plot([low, high], [line, line], color=BAND if behind else BLUE, linewidth=7 if behind else 1.8, solid_capstyle="butt", zorder=2)
+            axes.plot([low, high], [line, line], **(BAR if mark.basis is Basis.RECORDED else WHISKER))
             if len(mark.seeds) > 1:
                 axes.plot([100 * seed for seed in mark.seeds], [line] * len(mark.seeds), **SEED)
         for style, label, value in (
@@ -56,6 +57,7 @@ def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
         ):
             _scatter(axes, marks, style, label, value, 100.0)
         _values_at_the_right(axes, [f"{100 * mark.found:.1f}" for mark in marks])
+        axes.plot([], [], label="95 % interval", **(BAR if marks[0].basis is Basis.RECORDED else WHISKER))
         axes.set_xlabel("test accuracy (%)")
         legend(figure)
     told = "; ".join(f"row {mark.row} {100 * mark.found:.1f} % ({100 * mark.interval.low:.1f} to {100 * mark.interval.high:.1f})" for mark in marks)
@@ -71,7 +73,7 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
         axes.set_xscale("log")
         for line, mark in enumerate(marks):
             if mark.band:
-                axes.plot([mark.band.low, mark.band.high], [line, line], color=BAND, linewidth=7, solid_capstyle="butt", zorder=2)
+                axes.plot([mark.band.low, mark.band.high], [line, line], **BAR)
         for style, label, value in (
             (TICK, "recorded", lambda mark: mark.recorded),
             (DIAMOND, "published", lambda mark: mark.published),
@@ -79,6 +81,8 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
         ):
             _scatter(axes, marks, style, label, value)
         _values_at_the_right(axes, [f"{mark.seconds:.3g}" for mark in marks])
+        if any(mark.band for mark in marks):
+            axes.plot([], [], label="band", **BAR)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("training (seconds, logarithmic)")

@@ -44,8 +44,8 @@ def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[
         judged = {one.metric: one for one in verdict.judgements if one.against == against and one.expected is not None and one.found is not None}
         both = [judged.get(f"{split}_accuracy") for split in SPLITS]
         if all(both):
-            line[column] = Cell(" / ".join(f"{100 * (one.expected or 0):.2f}" for one in both if one))
-            line[moved] = Cell(" / ".join(f"{100 * ((one.found or 0) - (one.expected or 0)):+.2f}" for one in both if one))
+            line[column] = Cell(" / ".join(f"{100 * (one.expected or 0):.1f}" for one in both if one))
+            line[moved] = Cell(" / ".join(f"{100 * ((one.found or 0) - (one.expected or 0)):+.1f}" for one in both if one))
     published = expectations.published.rows.get(verdict.row)
     if published:
         line["published %"] = Cell(" / ".join(f"{published.accuracies[split].percent:.2f}" for split in SPLITS if split in published.accuracies))

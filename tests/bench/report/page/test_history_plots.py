@@ -19,7 +19,7 @@ def test_changes_are_lines_with_the_means_on_either_side():
     assert [list(line.get_ydata()) for line in below.lines if line.get_color() == ORANGE] == [[3.5, 3.5], [7.5, 7.5]]
     assert [list(line.get_ydata()) for line in above.lines if line.get_color() == ORANGE] == [[95.0, 95.0], [90.0, 90.0]]
     assert [text.get_text() for text in below.texts] == ["x 2.14"]
-    assert [text.get_text() for text in above.texts] == ["-5.0"]
+    assert [text.get_text() for text in above.texts] == ["\N{MINUS SIGN}5.0"]
     assert "duration 3.5 to 7.5 s" in plot.description
 
 

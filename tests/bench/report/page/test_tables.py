@@ -12,8 +12,8 @@ def test_the_table_shows_this_run_the_recorded_and_the_published_figures(good):
     table = main_table(good.results, good.verdicts, good.expectations, {})
     (line,) = lines_of(table)
     assert line["test %"] == "95.00"
-    assert line["recorded %"] == "96.63 / 99.33 / 95.00"
-    assert line["from recorded"] == "+0.00 / +0.00 / +0.00"
+    assert line["recorded %"] == "96.6 / 99.3 / 95.0"
+    assert line["from recorded"] == "+0.0 / +0.0 / +0.0"
     assert line["published %"] == "96.63 / 99.33 / 95.00"
     assert line["verdict"] == "pass"
     assert "from published" not in line
