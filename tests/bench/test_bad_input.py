@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import bench.__main__
+import bench.report.page.write  # matplotlib makes its folders when it is first imported
 import gptcore.assets
 from bench.__main__ import main
 from bench.expectations import ExpectationError, load_expectations, save_expectations
