@@ -1,12 +1,10 @@
-"""The commands: `python -m bench list | run | check | verify | record | show | summary | findings | compare | bisect | sensitivity | speed | cache`."""
+"""The commands: `python -m bench list | run | check | verify | record | show | summary | findings | compare | bisect | ...`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
 
 from bench.cache import clear_cache, print_cache
 from bench.comparison.bisect import bisect as find_first_bad
@@ -17,23 +15,26 @@ from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
 from bench.options import make_parser, request_from, rerun_arguments, strictness_from
+from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.findings import show_findings
+from bench.report.judged import judged_object
+from bench.report.live import displaying
 from bench.report.sensitivity import report_sensitivity
 from bench.report.summary import Against, check_limit, render_summary
-from bench.report.terminal import make_console, print_environment, print_progress, print_report, print_rows
+from bench.report.terminal import make_console, print_environment, print_report, print_rows
 from bench.report.text import as_json, say
 from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
-from bench.rows import select_rows
+from bench.rows import find_row, select_rows
 from bench.run import default_folder, finish, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, terminable
 from bench.tiers import TIERS
-from bench.verdicts.judge import holds, judge
+from bench.verdicts.judge import holds, judge, judge_row
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
 from gptcore.command_line import guarded
@@ -82,27 +83,33 @@ def run(options: argparse.Namespace) -> int:
     """`run`: run rows, show them as they end, then judge."""
     expectations = load_expectations(options.expected)
     strictness = strictness_from(options)
-    terminal = make_console()
+    terminal = make_console(stderr=options.json, quiet=options.quiet)
     request, folder = begin(options)
     with resumable(folder), in_use(folder):
-        where = f"{request.device}, threads: {read_info(folder).environment.threads}"
+        info = read_info(folder)
+        where = f"{request.device}, threads: {info.environment.threads}"
         say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
-        for position, result in enumerate(run_rows(request, folder), start=1):
-            print_progress(terminal, result, position, len(request.rows))
-        check_invariants(request, folder)
-        return report(terminal, finish(folder, expectations, strictness))
+        with displaying(terminal, watch(request.rows, request.experiment_of, info, expectations)) as display:
+            for result in run_rows(request, folder, display.begin):
+                display.end(result, judge_row(find_row(result.row), result, info, expectations, strictness))
+            display.pass_to("checking invariants")
+            check_invariants(request, folder)
+        return report(folder, finish(folder, expectations, strictness), options)
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(make_console(), (results, judge(results, load_expectations(options.expected), strictness_from(options))))
+    return report(options.results, (results, judge(results, load_expectations(options.expected), strictness_from(options))), options)
 
 
-def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:
-    """Print results with their verdicts.  Returns the exit code they deserve."""
+def report(folder: Path, judged: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
+    """Print results with their verdicts as asked.  Returns the exit code they deserve."""
     results, verdicts = judged
-    print_report(terminal, results, verdicts)
+    if options.json:
+        print(as_json(judged_object(folder, results, verdicts)))
+    else:
+        print_report(make_console(), results, verdicts, quiet=options.quiet)
     return 0 if holds(results, verdicts) else 1
 
 
@@ -194,7 +201,8 @@ def tell(line: str) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """`show`: print a past result and where it comes from, whatever its verdict."""
-    print_environment(make_console(), read_results(options.results))
+    if not (options.json or options.quiet):
+        print_environment(make_console(), read_results(options.results))
     check(options)
     return 0
 
