@@ -1,4 +1,4 @@
-"""The commands: `python -m bench list | run | check | verify | record | show | summary | findings | compare | bisect | ...`."""
+"""The commands: `python -m bench list | run | check | fetch | doctor | verify | record | show | summary | findings | compare | bisect | ...`."""
 
 import argparse
 import sys
@@ -10,14 +10,16 @@ from bench.cache import clear_cache, print_cache
 from bench.comparison.bisect import bisect as find_first_bad
 from bench.comparison.compare import compare_folders, exit_code
 from bench.comparison.revisions import compare_revisions, is_results_folder
+from bench.doctor.examination import device_or_finding, examination
 from bench.expectations import load_expectations
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
-from bench.options import make_parser, request_from, rerun_arguments, strictness_from
+from bench.options import device_name, make_parser, request_from, rerun_arguments, strictness_from, unchecked
 from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
+from bench.report.doctor import examination_object, print_examination
 from bench.report.findings import show_findings
 from bench.report.judged import judged_object
 from bench.report.live import displaying
@@ -129,6 +131,17 @@ def verify_rows(options: argparse.Namespace) -> int:
     return 0 if all(row.identical for row in verified) else 1
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """`doctor`: whether this machine can run what is asked.  Returns 1 where it cannot run all of it."""
+    device, known = device_or_finding(device_name(options))
+    examined = examination(unchecked(options, device), load_expectations(options.expected), options.out, known)
+    if options.json:
+        print(as_json(examination_object(examined)))
+    else:
+        print_examination(make_console(), examined)
+    return 1 if examined.stopped else 0
+
+
 def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
     tier = TIERS[options.tier]
@@ -229,6 +242,7 @@ COMMANDS = {
     "run": run,
     "check": check,
     "verify": verify_rows,
+    "doctor": doctor,
     "record": record_rows,
     "show": show,
     "summary": summary,

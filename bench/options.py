@@ -186,6 +186,12 @@ def make_parser() -> argparse.ArgumentParser:
     add_request(recording.add_argument)
     recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
     add_out(recording.add_argument)
+    examining = commands.add_parser(
+        "doctor", help="look at this machine before an hour is spent: can it run what `run` with the same options would?", allow_abbrev=False
+    )
+    add_request(examining.add_argument)
+    add_out(examining.add_argument)
+    examining.add_argument("--json", action="store_true", help="print one JSON object and nothing else (keys: bench/report/doctor.py)")
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=path_argument)
     summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)
@@ -221,7 +227,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, summing, finding, measuring):
+    for command in (running, checking, recording, examining, showing, summing, finding, measuring):
         add_expected(command.add_argument)
     for command in (running, checking, showing, summing):
         add_strictness(command.add_argument)

@@ -42,15 +42,20 @@ PINNED_WEIGHTS = {
 }
 
 
+def cached_pretrained(pinned: PinnedWeights) -> Path | None:
+    """Where the Hub's local cache holds the file, None where it lacks it."""
+    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
 def download_pretrained(pinned: PinnedWeights) -> Path:
     """The file in the Hub's local cache; downloads resume where they broke off, and one process at a time makes one.
 
     The Hub's client waits at most HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT seconds (10 unless set) for a byte, and gives up after a few such waits.
     Raises AssetError where the download fails, or another process downloads for longer than PATIENCE_SECONDS.
     """
-    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
-    if isinstance(cached, str):
-        return Path(cached)
+    if cached := cached_pretrained(pinned):
+        return cached
     lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}.lock"  # where the Hub's client keeps its own
     try:
         with held(lock, f"another process that downloads {pinned.repository}", PATIENCE_SECONDS):
