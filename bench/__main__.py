@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from bench.cache import clear_cache, print_cache
 from bench.comparison.bisect import bisect as find_first_bad
 from bench.comparison.compare import compare_folders, exit_code
 from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.doctor.examination import device_or_finding, examination
 from bench.expectations import load_expectations
+from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.invariants import check_invariants
@@ -20,6 +23,7 @@ from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.doctor import examination_object, print_examination
+from bench.report.fetching import brought_object, closing, displaying_downloads
 from bench.report.findings import show_findings
 from bench.report.judged import judged_object
 from bench.report.live import displaying
@@ -34,7 +38,7 @@ from bench.rows import find_row, select_rows
 from bench.run import default_folder, finish, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
-from bench.stopping import Stopped, code_of, name_of, resumable, terminable
+from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable
 from bench.tiers import TIERS
 from bench.verdicts.judge import holds, judge, judge_row
 from bench.verdicts.verdict import RowVerdict
@@ -142,6 +146,25 @@ def doctor(options: argparse.Namespace) -> int:
     return 1 if examined.stopped else 0
 
 
+def fetch(options: argparse.Namespace) -> int:
+    """`fetch`: bring what rows read.  Raises UsageError where something is missing in the end."""
+    request = unchecked(options, torch.device("cpu"))
+    terminal = make_console(stderr=options.json, quiet=options.quiet)
+    hint = "what has arrived stays, and the same command goes on from there"
+    with stoppable(hint), displaying_downloads(terminal, make_console(stderr=True)) as display:
+        brought = []
+        for thing in bring_all(wanted(request), display.watch):
+            brought.append(thing)
+            display.done(thing)
+    if options.json:
+        print(as_json(brought_object(brought)))
+    said = closing(brought, request.tier.name)
+    if any(thing.state == "missing" for thing in brought):
+        raise UsageError(said)
+    say(terminal, said, "bold")
+    return 0
+
+
 def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
     tier = TIERS[options.tier]
@@ -242,6 +265,7 @@ COMMANDS = {
     "run": run,
     "check": check,
     "verify": verify_rows,
+    "fetch": fetch,
     "doctor": doctor,
     "record": record_rows,
     "show": show,

@@ -192,6 +192,15 @@ def make_parser() -> argparse.ArgumentParser:
     add_request(examining.add_argument)
     add_out(examining.add_argument)
     examining.add_argument("--json", action="store_true", help="print one JSON object and nothing else (keys: bench/report/doctor.py)")
+    fetching = commands.add_parser(
+        "fetch",
+        help="bring every file that `run` with the same options would download, so that it needs no network (default: the full tier's)",
+        allow_abbrev=False,
+    )
+    add_request(fetching.add_argument)
+    fetching.set_defaults(tier="full")
+    fetching.add_argument("--quiet", action="store_true", help="print only what is missing")
+    fetching.add_argument("--json", action="store_true", help="print one JSON object on standard output (keys: bench/report/fetching.py)")
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=path_argument)
     summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 import tiktoken
 
 from gptcore.assets import Asset, assets_folder, fetch, verified
+from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.experiment import digest_of
 from gptcore.places import is_there
@@ -55,12 +56,12 @@ def gpt2_tokenizer(folder: Path | None = None) -> Tokenizer:
     return make_tokenizer("gpt2", read_gpt2_ranks(find_gpt2_vocabulary(folder)))
 
 
-def find_gpt2_vocabulary(folder: Path | None) -> Path:
-    """Path of the verified `encoder.json`."""
+def find_gpt2_vocabulary(folder: Path | None, progress: Progress = lambda done, total: None) -> Path:
+    """Path of the verified `encoder.json`; `progress` hears of its download."""
     found = vocabulary_at_hand(folder)
     if folder and not found:
         raise AssetError(f"{folder} holds no GPT-2 vocabulary: put encoder.json there, or name another folder")
-    return found or fetch(GPT2_VOCABULARY)
+    return found or fetch(GPT2_VOCABULARY, progress)
 
 
 def vocabulary_at_hand(folder: Path | None) -> Path | None:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.assets import verified
+from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, cached_pretrained, download_pretrained
 from gptcore.memory import is_out_of_memory
@@ -21,15 +22,15 @@ CONV1DS = {"attn.c_proj": "attention.output", "mlp.c_fc": "mlp.up", "mlp.c_proj"
 QKV = ("attention.query", "attention.key", "attention.value")
 
 
-def find_pretrained(config: GPTConfig, folder: Path | None = None) -> Path:
+def find_pretrained(config: GPTConfig, folder: Path | None = None, progress: Progress = lambda done, total: None) -> Path:
     """Path of the safetensors file with the pretrained weights of this size.
 
     A folder is taken at its word: its file is used as it is, whatever its sha256.  Without one the pinned file comes from the Hugging Face Hub's cache or
-    the Hub, and is verified.  Raises AssetError where there is none.
+    the Hub, and is verified; `progress` hears of the download.  Raises AssetError where there is none.
     """
     pinned = PINNED_WEIGHTS[config.name]
     if folder is None:
-        return pretrained_at_hand(config) or verified(download_pretrained(pinned).resolve(), pinned.sha256)
+        return pretrained_at_hand(config) or verified(download_pretrained(pinned, progress).resolve(), pinned.sha256)
     places = [folder / pinned.repository.split("/")[1], folder / pinned.repository, folder]
     for place in places:
         if is_there(place / FILE_NAME):
