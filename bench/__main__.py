@@ -1,4 +1,4 @@
-"""The commands: `python -m bench list | run | check | verify | record | show | summary | report | history | findings | compare | ...`."""
+"""The commands: `python -m bench list | run | check | fetch | doctor | verify | record | show | summary | report | history | findings | ...`."""
 
 import argparse
 import sys
@@ -7,36 +7,43 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
+import torch
 
 from bench.cache import clear_cache, print_cache
 from bench.comparison.bisect import bisect as find_first_bad
 from bench.comparison.compare import compare_folders, exit_code
 from bench.comparison.revisions import compare_revisions, is_results_folder
+from bench.doctor.examination import device_or_finding, examination
 from bench.expectations import load_expectations
+from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.history import read_history
 from bench.invariants import check_invariants
-from bench.options import make_parser, request_from, rerun_arguments, strictness_from
+from bench.options import device_name, make_parser, request_from, rerun_arguments, strictness_from, unchecked
+from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
+from bench.report.doctor import examination_object, print_examination
+from bench.report.fetching import brought_object, closing, displaying_downloads
 from bench.report.findings import show_findings
 from bench.report.history import show_history
+from bench.report.judged import judged_object
+from bench.report.live import displaying
 from bench.report.sensitivity import report_sensitivity
 from bench.report.summary import Against, check_limit, render_summary
-from bench.report.terminal import make_console, page_line, print_environment, print_progress, print_report, print_rows
+from bench.report.terminal import make_console, page_line, print_environment, print_report, print_rows
 from bench.report.text import as_json, say
 from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
-from bench.rows import select_rows
+from bench.rows import find_row, select_rows
 from bench.run import default_folder, finish, latest_folder, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
-from bench.stopping import Stopped, code_of, name_of, resumable, terminable
+from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable
 from bench.tiers import TIERS
-from bench.verdicts.judge import holds, judge
+from bench.verdicts.judge import holds, judge, judge_row
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
 from gptcore.command_line import guarded
@@ -85,15 +92,18 @@ def run(options: argparse.Namespace) -> int:
     """`run`: run rows, show them as they end, then judge."""
     expectations = load_expectations(options.expected)
     strictness = strictness_from(options)
-    terminal = make_console()
+    terminal = make_console(stderr=options.json, quiet=options.quiet)
     request, folder = begin(options)
     with resumable(folder), in_use(folder):
-        where = f"{request.device}, threads: {read_info(folder).environment.threads}"
+        info = read_info(folder)
+        where = f"{request.device}, threads: {info.environment.threads}"
         say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
-        for position, result in enumerate(run_rows(request, folder), start=1):
-            print_progress(terminal, result, position, len(request.rows))
-        check_invariants(request, folder)
-        code = report(terminal, finish(folder, expectations, strictness))
+        with displaying(terminal, watch(request.rows, request.experiment_of, info, expectations)) as display:
+            for result in run_rows(request, folder, display.begin):
+                display.end(result, judge_row(find_row(result.row), result, info, expectations, strictness))
+            display.pass_to("checking invariants")
+            check_invariants(request, folder)
+        code = report(folder, finish(folder, expectations, strictness), options)
         say(terminal, page_line(folder))
         return code
 
@@ -101,13 +111,16 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(make_console(), (results, judge(results, load_expectations(options.expected), strictness_from(options))))
+    return report(options.results, (results, judge(results, load_expectations(options.expected), strictness_from(options))), options)
 
 
-def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:
-    """Print results with their verdicts.  Returns the exit code they deserve."""
+def report(folder: Path, judged: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
+    """Print results with their verdicts as asked.  Returns the exit code they deserve."""
     results, verdicts = judged
-    print_report(terminal, results, verdicts)
+    if options.json:
+        print(as_json(judged_object(folder, results, verdicts)))
+    else:
+        print_report(make_console(), results, verdicts, quiet=options.quiet)
     return 0 if holds(results, verdicts) else 1
 
 
@@ -125,6 +138,36 @@ def verify_rows(options: argparse.Namespace) -> int:
     else:
         say(terminal, verification_summary(verified, rerun.changes), "bold")
     return 0 if all(row.identical for row in verified) else 1
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """`doctor`: whether this machine can run what is asked.  Returns 1 where it cannot run all of it."""
+    device, known = device_or_finding(device_name(options))
+    examined = examination(unchecked(options, device), load_expectations(options.expected), options.out, known)
+    if options.json:
+        print(as_json(examination_object(examined)))
+    else:
+        print_examination(make_console(), examined)
+    return 1 if examined.stopped else 0
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """`fetch`: bring what rows read.  Raises UsageError where something is missing in the end."""
+    request = unchecked(options, torch.device("cpu"))
+    terminal = make_console(stderr=options.json, quiet=options.quiet)
+    hint = "what has arrived stays, and the same command goes on from there"
+    with stoppable(hint), displaying_downloads(terminal, make_console(stderr=True)) as display:
+        brought = []
+        for thing in bring_all(wanted(request), display.watch):
+            brought.append(thing)
+            display.done(thing)
+    if options.json:
+        print(as_json(brought_object(brought)))
+    said = closing(brought, request.tier.name)
+    if any(thing.state == "missing" for thing in brought):
+        raise UsageError(said)
+    say(terminal, said, "bold")
+    return 0
 
 
 def record_rows(options: argparse.Namespace) -> int:
@@ -199,7 +242,8 @@ def tell(line: str) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """`show`: print a past result and where it comes from, whatever its verdict."""
-    print_environment(make_console(), read_results(options.results))
+    if not (options.json or options.quiet):
+        print_environment(make_console(), read_results(options.results))
     check(options)
     return 0
 
@@ -267,6 +311,8 @@ COMMANDS = {
     "run": run,
     "check": check,
     "verify": verify_rows,
+    "fetch": fetch,
+    "doctor": doctor,
     "record": record_rows,
     "show": show,
     "summary": summary,

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any, get_args
 
+import torch
+
 from bench.comparison.bisect import Criterion
 from bench.expectations import DEFAULT_PATH
 from bench.report.summary import COMMENT_LIMIT
@@ -48,6 +50,12 @@ def add_resume(add: AddOption) -> None:
         metavar="FOLDER",
         help="go on with the run in a results folder: rows it holds stay, long rows go on from their last checkpoint",
     )
+
+
+def add_output(add: AddOption) -> None:
+    """Add `--quiet` and `--json`."""
+    add("--quiet", action="store_true", help="print only what failed and the closing line")
+    add("--json", action="store_true", help="print one JSON object on standard output and nothing else there (keys: bench/report/judged.py)")
 
 
 def add_format(add: AddOption) -> None:
@@ -119,25 +127,36 @@ def add_request(add: AddOption) -> None:
 
 def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
     """The request that parsed options describe, with so many seeds unless they say.  Raises UserError for what cannot run."""
-    sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
-    tier = TIERS[options.tier]
-    return checked(
-        Request(
-            tier=tier,
-            rows=select_rows(options.rows),
-            device=pick_device(options.device or tier.default_device),
-            sources=sources,
-            seed=options.seed,
-            precision=options.precision,
-            n_seeds=n_seeds if options.seeds is None else options.seeds,
-            timing_only=options.timing_only,
-            perturbation=options.perturb,
-            perturbation_seed=options.perturb_seed,
-            threads=options.threads,
-            execution=execution_from(options),
-            checkpoint_every=options.checkpoint_every,
-        )
+    return checked(unchecked(options, pick_device(device_name(options)), n_seeds))
+
+
+def device_name(options: argparse.Namespace) -> str:
+    """The device that was asked for, else the tier's."""
+    return options.device or TIERS[options.tier].default_device
+
+
+def unchecked(options: argparse.Namespace, device: torch.device, n_seeds: int = 1) -> Request:
+    """The request on a device, whether or not it can run.  Raises UsageError for options that are none."""
+    return Request(
+        tier=TIERS[options.tier],
+        rows=select_rows(options.rows),
+        device=device,
+        sources=sources_from(options),
+        seed=options.seed,
+        precision=options.precision,
+        n_seeds=n_seeds if options.seeds is None else options.seeds,
+        timing_only=options.timing_only,
+        perturbation=options.perturb,
+        perturbation_seed=options.perturb_seed,
+        threads=options.threads,
+        execution=execution_from(options),
+        checkpoint_every=options.checkpoint_every,
     )
+
+
+def sources_from(options: argparse.Namespace) -> Sources:
+    """The folders that replace the published inputs."""
+    return Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train)
 
 
 def add_speed(commands: Any) -> None:
@@ -194,6 +213,21 @@ def make_parser() -> argparse.ArgumentParser:
     add_request(recording.add_argument)
     recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
     add_out(recording.add_argument)
+    examining = commands.add_parser(
+        "doctor", help="look at this machine before an hour is spent: can it run what `run` with the same options would?", allow_abbrev=False
+    )
+    add_request(examining.add_argument)
+    add_out(examining.add_argument)
+    examining.add_argument("--json", action="store_true", help="print one JSON object and nothing else (keys: bench/report/doctor.py)")
+    fetching = commands.add_parser(
+        "fetch",
+        help="bring every file that `run` with the same options would download, so that it needs no network (default: the full tier's)",
+        allow_abbrev=False,
+    )
+    add_request(fetching.add_argument)
+    fetching.set_defaults(tier="full")
+    fetching.add_argument("--quiet", action="store_true", help="print only what is missing")
+    fetching.add_argument("--json", action="store_true", help="print one JSON object on standard output (keys: bench/report/fetching.py)")
     showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
     showing.add_argument("results", type=path_argument)
     summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)
@@ -230,8 +264,10 @@ def make_parser() -> argparse.ArgumentParser:
     add_out(measuring.add_argument)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, summing, reporting, looking_back, finding, measuring):
+    for command in (running, checking, recording, examining, showing, summing, reporting, looking_back, finding, measuring):
         add_expected(command.add_argument)
     for command in (running, checking, showing, summing, reporting):
         add_strictness(command.add_argument)
+    for command in (running, checking, showing, summing):
+        add_output(command.add_argument)
     return parser

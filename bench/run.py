@@ -34,8 +34,8 @@ from gptcore.experiment import LARGEST_INTEGER, Experiment, settings_of
 from gptcore.features import FrozenStates
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests
-from gptcore.loop import Report
 from gptcore.memory import check_memory, is_out_of_memory, memory_at_rest, out_of_memory, smaller_budget, watch_memory
+from gptcore.result import Progress, Report
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds, seeds_at_once
 
@@ -169,9 +169,15 @@ def start_run(request: Request, folder: Path | None) -> Path:
 
     Returns the folder; raises ResultsError where it is taken.
     """
-    set_threads(request.threads, request.tier.threads)
     out = folder or unused(default_folder(request.tier.name))
-    info = RunInfo(
+    create_folder(out, describe_run(request))
+    return out
+
+
+def describe_run(request: Request) -> RunInfo:
+    """What a run is asked and where it would run, with the pace of the machine; sets the number of threads."""
+    set_threads(request.threads, request.tier.threads)
+    return RunInfo(
         schema_version=SCHEMA,
         tier=request.tier.name,
         precision=request.precision,
@@ -183,8 +189,6 @@ def start_run(request: Request, folder: Path | None) -> Path:
         environment=describe_environment(request.device),
         calibration_seconds=calibrate(),
     )
-    create_folder(out, info)
-    return out
 
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
@@ -277,6 +281,8 @@ def train_seeds(
         known = set(result.others) | ({result.seed} if result.figures else set())
         if set(seeds) <= known:
             continue
+        if result.seed not in seeds:
+            report(Progress("further seeds", len(known), request.n_seeds))
         heard = report if result.seed in seeds else lambda event: None
         found = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=heard), strict=True))
         missing = [seed for seed in further if seed not in known | found.keys()]

@@ -4,7 +4,7 @@ import shlex
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -17,10 +17,10 @@ class Terminated(KeyboardInterrupt):
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """A run that was stopped.  code: what the process exits with, 130 or 143."""
+    """What was stopped, with what stays and how to go on.  code: what the process exits with, 130 or 143."""
 
-    def __init__(self, stop: KeyboardInterrupt, folder: Path) -> None:
-        super().__init__(f"{name_of(stop)}: finished rows stay in {folder}; go on with {resuming_command(folder)}")
+    def __init__(self, stop: KeyboardInterrupt, hint: str) -> None:
+        super().__init__(f"{name_of(stop)}: {hint}")
         self.code = code_of(stop)
 
 
@@ -58,9 +58,14 @@ def raise_terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG
 
 
 @contextmanager
-def resumable(folder: Path) -> Iterator[None]:
-    """What runs here can be stopped at any moment.  Raises Stopped for an interruption."""
+def stoppable(hint: str) -> Iterator[None]:
+    """What runs here can be stopped at any moment.  Raises Stopped for an interruption; the hint says what stays and how to go on."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Stopped(stop, folder) from None
+        raise Stopped(stop, hint) from None
+
+
+def resumable(folder: Path) -> AbstractContextManager[None]:
+    """The same for a run with its results in a folder."""
+    return stoppable(f"finished rows stay in {folder}; go on with {resuming_command(folder)}")

@@ -20,7 +20,7 @@ from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
 from gptcore.memory import check_memory, is_out_of_memory, smaller_budget
 from gptcore.model import GPT2_SIZES
-from gptcore.result import Evaluation, Event, Result
+from gptcore.result import EpochAccuracy, Evaluation, Event, Progress, Result
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds
 
@@ -124,11 +124,11 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--json {path} cannot be written: give a file name in a folder you may write to")
 
 
-def print_event(event: Event) -> None:
+def print_event(event: Event | Progress) -> None:
     """One line per evaluation or epoch."""
     if isinstance(event, Evaluation):
         print(f"epoch {event.epoch} step {event.step:06d}: train loss {event.train_loss:.6f}, validation loss {event.validation_loss:.6f}", flush=True)
-    else:
+    elif isinstance(event, EpochAccuracy):
         train, validation = event.train_accuracy, event.validation_accuracy
         print(f"epoch {event.epoch} done: train accuracy {train:.2%}, validation accuracy {validation:.2%} (a few batches)", flush=True)
 

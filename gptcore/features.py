@@ -22,6 +22,7 @@ from gptcore.dataset import SplitName
 from gptcore.device import synchronize
 from gptcore.experiment import digest_of
 from gptcore.model import GPT
+from gptcore.result import Progress, Report
 from gptcore.state_cache import StateCache, default_folder
 
 Row = tuple[int, ...]
@@ -145,12 +146,13 @@ class Features:
     """One experiment's view of frozen states, in its own numbering of rows, with an account of what they cost.
 
     spent: seconds really spent on passes for this view.  charged: seconds the passes it read would have cost it alone.
-    ahead: those of `spent` that passed before training began.
+    ahead: those of `spent` that passed before training began.  report: hears of every pass before it is computed, and after.
     """
 
-    def __init__(self, states: FrozenStates, need: Need) -> None:
+    def __init__(self, states: FrozenStates, need: Need, report: Report = lambda event: None) -> None:
         self.states = states
         self.need = need
+        self.report = report
         self.indices = torch.tensor([states.index_of[row] for row in need.rows])
         self.lengths = torch.tensor([len(row) for row in need.rows])
         self.starts = states.starts[need.depth][self.indices]
@@ -158,31 +160,39 @@ class Features:
         for number in need.in_training:
             index = int(self.indices[number])
             self.longest[index] = max(self.longest.get(index, 0), len(need.rows[number]))
+        self.needed = frozenset(states.pass_of[index] for index in self.indices.tolist())
         self.read: set[int] = set()
         self.spent = self.charged = self.ahead = 0.0
 
     def compute_ahead(self, model: GPT) -> None:
         """Before training: the passes that go deeper than this experiment's own frozen part, since others share them, while all of `model` is untouched."""
-        for number in sorted({self.states.pass_of[index] for index in self.indices.tolist()} - self.states.seconds.keys()):
+        for number in sorted(self.needed - self.states.seconds.keys()):
             if self.states.passes[number].depths[-1] > self.need.depth:
-                started = time.perf_counter()
-                self.states.compute(number, model)
+                seconds = self.compute(number, model)
                 if not self.longest.keys().isdisjoint(self.states.passes[number].rows):  # else only the final counts read it
-                    self.ahead += time.perf_counter() - started
+                    self.ahead += seconds
         self.spent += self.ahead
 
     def of(self, numbers: Tensor, model: GPT) -> Tensor:
         """numbers: (B,) int64.  Returns (B, T, D), T the longest of the rows; behind a shorter one's end stand other rows' states, for no one to read."""
         for number in sorted({self.states.pass_of[index] for index in self.indices[numbers].tolist()} - self.read):
             if number not in self.states.seconds:
-                started = time.perf_counter()
-                self.states.compute(number, model)
-                self.spent += time.perf_counter() - started
+                self.spent += self.compute(number, model)
             self.charged += self.states.seconds[number] * self.share_of(self.states.passes[number])
             self.read.add(number)
         hidden = self.states.hidden
         indices = self.starts[numbers][:, None] + torch.arange(int(self.lengths[numbers].max()))  # (B, T)
         return hidden[indices.clamp(max=len(hidden) - 1).to(hidden.device)].to(model.token_embedding.weight.device)
+
+    def compute(self, number: int, model: GPT) -> float:
+        """Compute one pass and report how many of those that this experiment reads are there, whoever asked for them.  Returns the seconds it took."""
+        n_ready = len(self.needed & self.states.seconds.keys())
+        self.report(Progress("frozen pass", n_ready, len(self.needed)))
+        started = time.perf_counter()
+        self.states.compute(number, model)
+        seconds = time.perf_counter() - started
+        self.report(Progress("frozen pass", n_ready + 1, len(self.needed)))
+        return seconds
 
     def share_of(self, one: Pass) -> float:
         """How much of a pass's arithmetic this experiment would need alone, a fraction."""

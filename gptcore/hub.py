@@ -1,19 +1,23 @@
-"""The pretrained files on the Hugging Face Hub: pinned, fetched by the Hub's own client, and why that failed.  (SPEC §3)"""
+"""The pretrained files on the Hugging Face Hub: pinned, fetched into the cache of the Hub's own client, and why that failed.  (SPEC §3)"""
 
 import errno
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from socket import gaierror
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub.file_download import HfFileMetadata, repo_folder_name
 
+from gptcore.download import DownloadError, Limits, Progress, bytes_kept, download, part_beside
 from gptcore.errors import AssetError, UserError, causes_of
 from gptcore.locks import held
 from gptcore.places import why
 
 FILE_NAME = "model.safetensors"
 PATIENCE_SECONDS = 6 * 3600  # for another process to download: the largest file has 6.4 GB
+WANTS_A_TOKEN = ("HTTP 401", "HTTP 403")
 LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
@@ -42,20 +46,28 @@ PINNED_WEIGHTS = {
 }
 
 
-def download_pretrained(pinned: PinnedWeights) -> Path:
-    """The file in the Hub's local cache; downloads resume where they broke off, and one process at a time makes one.
+def cached_pretrained(pinned: PinnedWeights) -> Path | None:
+    """Where the Hub's local cache holds the file, None where it lacks it."""
+    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
+    return Path(cached) if isinstance(cached, str) else None
 
-    The Hub's client waits at most HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT seconds (10 unless set) for a byte, and gives up after a few such waits.
+
+def download_pretrained(pinned: PinnedWeights, progress: Progress = lambda done, total: None) -> Path:
+    """The file in the Hub's local cache; downloads go on where they broke off, in a later process too, and one process at a time makes one.
+
+    HF_ENDPOINT names a mirror of the Hub.  At most HF_HUB_ETAG_TIMEOUT and HF_HUB_DOWNLOAD_TIMEOUT seconds (10 unless set) are waited for a byte, a few times
+    in a row.  progress: hears of the download as bytes done, bytes in all.
     Raises AssetError where the download fails, or another process downloads for longer than PATIENCE_SECONDS.
     """
-    cached = try_to_load_from_cache(pinned.repository, FILE_NAME, revision=pinned.revision)
-    if isinstance(cached, str):
-        return Path(cached)
+    if cached := cached_pretrained(pinned):
+        return cached
     lock = Path(constants.HF_HUB_CACHE) / ".locks" / f"gptcore-{pinned.repository.replace('/', '--')}.lock"  # where the Hub's client keeps its own
     try:
         with held(lock, f"another process that downloads {pinned.repository}", PATIENCE_SECONDS):
             # The client asks a Hub that is silent or broken for minutes; this asks once and tells why.
-            get_hf_file_metadata(hf_hub_url(pinned.repository, FILE_NAME, revision=pinned.revision), timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            url = hf_hub_url(pinned.repository, FILE_NAME, revision=pinned.revision)
+            metadata = get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            fill_cache(pinned, url, metadata, progress)
             return Path(hf_hub_download(pinned.repository, FILE_NAME, revision=pinned.revision))
     except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
         raise AssetError(
@@ -64,11 +76,44 @@ def download_pretrained(pinned: PinnedWeights) -> Path:
         ) from error
 
 
+def fill_cache(pinned: PinnedWeights, url: str, metadata: HfFileMetadata, progress: Progress) -> None:
+    """Put the bytes where the Hub's client looks for them before it downloads: what it downloads itself it drops as soon as it is stopped.
+
+    Left to the client is what only it can do: a mirror that names files otherwise, or wants the person's token.  Raises DownloadError.
+    """
+    if metadata.etag != pinned.sha256 or not metadata.size:
+        return
+    blob = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=pinned.repository, repo_type="model") / "blobs" / pinned.sha256
+    if blob.exists():
+        return
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    limits = Limits(constants.HF_HUB_ETAG_TIMEOUT, constants.HF_HUB_DOWNLOAD_TIMEOUT, attempt=PATIENCE_SECONDS)
+    try:
+        download_patiently(url, blob, pinned.sha256, metadata.size, limits, progress)
+    except DownloadError as error:
+        if str(error) not in WANTS_A_TOKEN:
+            raise
+
+
+def download_patiently(url: str, path: Path, sha256: str, size: int, limits: Limits, progress: Progress) -> None:
+    """As `download`, again and again for what may pass, until `limits.attempts` in a row have brought nothing; then what has arrived stays."""
+    in_vain = 0
+    while True:
+        before = bytes_kept(part_beside(path), size)
+        try:
+            return download(url, path, sha256=sha256, size=size, limits=limits, progress=progress)
+        except DownloadError as error:
+            in_vain = 0 if bytes_kept(part_beside(path), size) > before else in_vain + 1
+            if not error.passing or in_vain == limits.attempts:
+                raise
+        time.sleep(limits.pause * 2 ** max(in_vain - 1, 0))
+
+
 def what_the_hub_lacked(error: Exception) -> str:
     """Why the Hub's client failed, in a few words: its own messages fill several lines."""
     causes = causes_of(error)
     for cause in causes:
-        if isinstance(cause, UserError):
+        if isinstance(cause, UserError | DownloadError):
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in LOCAL_FAULTS:
             return f"{constants.HF_HUB_CACHE}: {why(cause)}"

@@ -1,7 +1,7 @@
 """The training loop: through the stages of a schedule, for all seeds of a learner at once.  (SPEC §5)"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,9 @@ from gptcore.dataset import SplitName
 from gptcore.errors import TrainingError
 from gptcore.experiment import Experiment
 from gptcore.learner import Learner
-from gptcore.result import EpochAccuracy, Evaluation, Event
+from gptcore.result import EpochAccuracy, Evaluation, Event, Progress, Report
 from gptcore.schedule import EpochEvaluation, LossEvaluation, SideBySide, Stage, TrainStep
 
-Report = Callable[[Event], None]
 Splits = Mapping[SplitName, EncodedSplit]
 
 
@@ -44,11 +43,12 @@ def train(
 ) -> list[Trained]:
     """All stages, with AdamW's update as one kernel if `fused`, from where the checkpoint left off.
 
-    Returns what each seed's training said; `report` hears the first one's events, those before the checkpoint too.
+    Returns what each seed's training said; `report` hears the first one's events, those before the checkpoint too, and every step.
     """
     parameters = learner.parameters
     optimizer = torch.optim.AdamW(parameters, lr=experiment.learning_rate, weight_decay=experiment.weight_decay, fused=fused)
     course = checkpoint.restore(parameters, optimizer) if checkpoint else Course()
+    n_steps = sum(isinstance(stage, TrainStep) for stage in stages)
     for event in course.events:
         report(event[0])
     for position in range(course.position, len(stages)):
@@ -68,6 +68,7 @@ def train(
                 if updates and checkpoint:
                     course.position = position + 1
                     checkpoint.save_if_due(course, parameters, optimizer)
+                report(Progress("training", step + 1, n_steps))
                 continue
             case LossEvaluation(epoch, step, train_batches, validation_batches):
                 train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)

@@ -1,6 +1,6 @@
 """What a fine-tuning produces: losses and accuracies on the way, final counts, and what they cost."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,18 @@ class EpochAccuracy:
 
 
 Event = Evaluation | EpochAccuracy
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one part of a fine-tuning has come: passes over frozen blocks, training steps, splits counted at the end, seeds.  No figure, and kept nowhere."""
+
+    phase: Literal["frozen pass", "training", "final counts", "further seeds"]
+    done: int
+    of: int
+
+
+Report = Callable[[Event | Progress], None]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import tiktoken
 
-from gptcore.assets import Asset, fetch, verified
+from gptcore.assets import Asset, assets_folder, fetch, verified
+from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.experiment import digest_of
 from gptcore.places import is_there
@@ -55,17 +56,24 @@ def gpt2_tokenizer(folder: Path | None = None) -> Tokenizer:
     return make_tokenizer("gpt2", read_gpt2_ranks(find_gpt2_vocabulary(folder)))
 
 
-def find_gpt2_vocabulary(folder: Path | None) -> Path:
-    """Path of the verified `encoder.json`."""
+def find_gpt2_vocabulary(folder: Path | None, progress: Progress = lambda done, total: None) -> Path:
+    """Path of the verified `encoder.json`; `progress` hears of its download."""
+    found = vocabulary_at_hand(folder)
+    if folder and not found:
+        raise AssetError(f"{folder} holds no GPT-2 vocabulary: put encoder.json there, or name another folder")
+    return found or fetch(GPT2_VOCABULARY, progress)
+
+
+def vocabulary_at_hand(folder: Path | None) -> Path | None:
+    """Path of the verified `encoder.json` where it is on this machine; the assets folder is left out where another one is named."""
     tiktoken_name = hashlib.sha1(GPT2_URL.encode(), usedforsecurity=False).hexdigest()
     cache = os.environ.get("TIKTOKEN_CACHE_DIR")
     for place in (folder, Path(cache) if cache else None):
         for name in ("encoder.json", tiktoken_name) if place else ():
             if place and is_there(place / name):
                 return verified(place / name, GPT2_VOCABULARY.sha256)
-    if folder:
-        raise AssetError(f"{folder} holds no GPT-2 vocabulary: put encoder.json there, or name another folder")
-    return fetch(GPT2_VOCABULARY)
+    ours = assets_folder() / GPT2_VOCABULARY.place
+    return verified(ours, GPT2_VOCABULARY.sha256) if not folder and is_there(ours) else None
 
 
 def read_gpt2_ranks(encoder_json: Path) -> dict[bytes, int]:

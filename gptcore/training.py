@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
+from torch import Tensor
 
+from gptcore.answers import Answers
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.checkpoint import Checkpoint
 from gptcore.dataset import SplitName
@@ -20,10 +22,10 @@ from gptcore.features import Features, FrozenStates
 from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.inputs import Inputs, component_digests
 from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
-from gptcore.loop import Report, answer, train
+from gptcore.loop import answer, train
 from gptcore.model import GPT
 from gptcore.packing import pack_floats
-from gptcore.result import Attestation, EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Result
+from gptcore.result import Attestation, EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Progress, Report, Result
 from gptcore.schedule import Schedule, draw_schedule
 from gptcore.sharing import need_in, own_states
 from gptcore.weights import pretrained_gpt, random_gpt
@@ -41,7 +43,7 @@ def finetune(
     states: FrozenStates | None = None,
     report: Report = lambda event: None,
 ) -> Result:
-    """Fine-tune one experiment; `report` hears every evaluation and epoch as it happens.
+    """Fine-tune one experiment; `report` hears every evaluation and epoch as it happens, and how far it has come.
 
     states: frozen states that this experiment shares with others, from `share_states`; by default its own.
     Raises UserError for inputs the experiment cannot use, TrainingError where the loss stops being finite.
@@ -106,7 +108,7 @@ def finetune_together(
     experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None, report: Report
 ) -> list[Result]:
     """A result per seed of those that train side by side, or of a single one."""
-    setup = set_up(experiment, inputs, seeds, device, execution, states)
+    setup = set_up(experiment, inputs, seeds, device, execution, states, report)
     learner, features = setup.learner, setup.features
     synchronize(device)
     checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
@@ -114,7 +116,10 @@ def finetune_together(
     trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain, checkpoint=checkpoint)
     real_seconds = checkpoint.seconds + (features.ahead if features else 0.0)
     spared = features.charged - features.spent if features else 0.0
-    graded = {name: answer(learner, setup.splits[name], batches, device) for name, batches in schedule.final.items()}
+    graded: dict[SplitName, list[tuple[Answers, tuple[float, ...], Tensor]]] = {}
+    for name, batches in schedule.final.items():
+        report(Progress("final counts", len(graded), len(schedule.final)))
+        graded[name] = answer(learner, setup.splits[name], batches, device)
     weight_norms = learner.norms(learner.parameters)
     unseen = inputs.dataset.unseen()
     results = []
@@ -174,12 +179,20 @@ class Setup:
         return {name: len(split) for name, split in self.splits.items()}
 
 
-def set_up(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None) -> Setup:
+def set_up(
+    experiment: Experiment,
+    inputs: Inputs,
+    seeds: Sequence[int],
+    device: torch.device,
+    execution: Execution,
+    states: FrozenStates | None,
+    report: Report = lambda event: None,
+) -> Setup:
     """Encoded texts, and what trains, for some seeds."""
     splits = encode_dataset(inputs.dataset, experiment, inputs.tokenizer, needed_only=not execution.plain)
     models: Iterator[GPT] = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
-    features = Features(states, need_in(splits, experiment)) if depth and states and states.place != "not kept" else None
+    features = Features(states, need_in(splits, experiment), report) if depth and states and states.place != "not kept" else None
     if features:
         first = next(models)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=experiment.precision == "bf16"):

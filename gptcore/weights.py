@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gptcore.assets import verified
+from gptcore.download import Progress
 from gptcore.errors import AssetError
-from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, download_pretrained
+from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, cached_pretrained, download_pretrained
 from gptcore.memory import is_out_of_memory
 from gptcore.model import GPT, GPTConfig
 from gptcore.places import is_there, printable
@@ -21,20 +22,36 @@ CONV1DS = {"attn.c_proj": "attention.output", "mlp.c_fc": "mlp.up", "mlp.c_proj"
 QKV = ("attention.query", "attention.key", "attention.value")
 
 
-def find_pretrained(config: GPTConfig, folder: Path | None = None) -> Path:
+def find_pretrained(config: GPTConfig, folder: Path | None = None, progress: Progress = lambda done, total: None) -> Path:
     """Path of the safetensors file with the pretrained weights of this size.
 
     A folder is taken at its word: its file is used as it is, whatever its sha256.  Without one the pinned file comes from the Hugging Face Hub's cache or
-    the Hub, and is verified.  Raises AssetError where there is none.
+    the Hub, and is verified; `progress` hears of the download.  Raises AssetError where there is none.
     """
     pinned = PINNED_WEIGHTS[config.name]
     if folder is None:
-        return verified(download_pretrained(pinned).resolve(), pinned.sha256)  # resolved: the Hub's cache holds a link to the file
+        return pretrained_at_hand(config) or verified(download_pretrained(pinned, progress).resolve(), pinned.sha256)
     places = [folder / pinned.repository.split("/")[1], folder / pinned.repository, folder]
     for place in places:
         if is_there(place / FILE_NAME):
             return place / FILE_NAME
     raise AssetError(f"{printable(folder)} holds no weights of {config.name}: put them at {places[0] / FILE_NAME}, in the Hugging Face layout")
+
+
+def pretrained_at_hand(config: GPTConfig, folder: Path | None = None) -> Path | None:
+    """The same without a download: None where no folder is named and the Hub's cache lacks the file."""
+    if folder is not None:
+        return find_pretrained(config, folder)
+    cached = cached_pretrained(PINNED_WEIGHTS[config.name])
+    return verified(cached.resolve(), PINNED_WEIGHTS[config.name].sha256) if cached else None  # resolved: the cache holds a link to the file
+
+
+def published_bytes(config: GPTConfig) -> int:
+    """Bytes of the pinned file, but for its header: every parameter once, and each block's mask, which it holds too."""
+    with torch.device("meta"), torch.random.fork_rng(devices=()):
+        model = GPT(config)
+    n_numbers = sum(parameter.numel() for name, parameter in model.named_parameters() if name != "head.weight")  # tied with the token embedding
+    return torch.float32.itemsize * (n_numbers + config.n_layer * config.context_length**2)
 
 
 def random_gpt(config: GPTConfig, *, causal: bool, seed: int) -> GPT:

@@ -109,6 +109,7 @@ class Told:
     sentences: tuple[str, ...]
     texts: tuple[tuple[str, str], ...]
     command: str
+    holds: bool
 
 
 def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[Told]:
@@ -119,18 +120,24 @@ def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[Told]
         if sentences and not (verdict.holds and verdict.verdict is Verdict.NOT_COMPARABLE):
             headline = f"row {verdict.row} ({find_row(verdict.row).name}): {verdict_text(verdict)}"
             counted, texts = ([], []) if verdict.holds else flipped_texts(verdict, results)
-            told.append(Told(headline, (*sentences, *counted), tuple(texts), f"{results.info.command} --rows {verdict.row}"))
+            told.append(Told(headline, (*sentences, *counted), tuple(texts), own_command(verdict, results), verdict.holds))
     return told
 
 
+def own_command(verdict: RowVerdict, results: Results) -> str:
+    """The command that runs a row alone, with all that the run was asked besides."""
+    return f"{results.info.command} --rows {verdict.row}"
+
+
 def flipped_texts(verdict: RowVerdict, results: Results) -> tuple[list[str], list[tuple[str, str]]]:
-    """How many test texts flipped since the baseline, and those that went from right to wrong."""
+    """How many test texts flipped since the baseline, and which: those that went from right to wrong, then those from wrong to right."""
     flips = verdict.flips
     if flips is None or not (flips.lost or flips.gained):
         return [], []
     counted = f"{len(flips.lost)} test texts went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
     known = results.test_texts
-    return [counted], [(f"right to wrong, text {number + 1}", known[number] if number < len(known) else "(not kept)") for number in flips.lost]
+    flipped = [*(("right to wrong", number) for number in flips.lost), *(("wrong to right", number) for number in flips.gained)]
+    return [counted], [(f"{how}, text {number + 1}", known[number] if number < len(known) else "(not kept)") for how, number in flipped]
 
 
 def notes(results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
@@ -149,13 +156,18 @@ def is_published(verdict: RowVerdict) -> bool:
 
 def invariant_lines(results: Results) -> list[str]:
     """What was checked of the run itself: the number of invariants that hold, and every one that does not."""
+    if not results.invariants:
+        return broken_lines(results)
+    holding = [invariant.name for invariant in results.invariants if invariant.holds]
+    held = f"{len(holding)} of {len(results.invariants)} invariants hold"
+    return [f"{held}: {'; '.join(holding)}" if holding else held, *broken_lines(results)]
+
+
+def broken_lines(results: Results) -> list[str]:
+    """Why a run does not hold as a whole, whatever its rows do."""
     if results.invariants is None:
         return ["the run broke off before its invariants were checked, so it does not hold as a whole: run it again"]
-    broken = [invariant for invariant in results.invariants if not invariant.holds]
-    told = [f"invariant broken: {invariant.name} ({invariant.explanation})" for invariant in broken]
-    held = f"{len(results.invariants) - len(broken)} of {len(results.invariants)} invariants hold"
-    names = "; ".join(invariant.name for invariant in results.invariants if invariant.holds)
-    return [f"{held}: {names}" if names else held, *told] if results.invariants else []
+    return [f"invariant broken: {invariant.name} ({invariant.explanation})" for invariant in results.invariants if not invariant.holds]
 
 
 NOTICES = "notices: the drop of test accuracy, in points, that leaves the numerical band (same seed) / that is called regressed with 95 % power (any seed)"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
-from bench.report.table import closing_line, explanations, notes, table_cells, total_seconds
+from bench.report.table import Told, broken_lines, closing_line, explanations, notes, table_cells, total_seconds
 from bench.report.text import cell, say
 from bench.results import Results, RowResult
 from bench.rows import ROWS, changed_settings, published_flags
@@ -30,7 +31,9 @@ STYLES = {
     Verdict.ERROR: "bold red",
 }
 NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "peak MB", "x published"))
+SPARED_FIRST = ("notices", "peak MB", "this run", "expected %", "train %", "seconds", "validation %", "difference", "x published", "what it changes")
 PLAIN_WIDTH = 170
+UNBOUNDED = 10_000
 
 
 class Terminal(Console):
@@ -41,13 +44,15 @@ class Terminal(Console):
         raise  # noqa: PLE0704
 
 
-def make_console() -> Console:
-    """A console on standard output; wide where that is no terminal, so that logs keep whole lines."""
+def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """A console on standard output, or error; wide where that is no terminal, so that logs keep whole lines.  A quiet one prints nothing."""
     # Rich takes every string of digits for a size, also those that int() does not know, or that no terminal has.
     sizes = ("COLUMNS", "LINES")
     environment = {name: value for name, value in os.environ.items() if name not in sizes or (value.isascii() and value.isdecimal() and len(value) < 5)}
-    console = Terminal(highlight=False, _environ=environment)
-    return console if console.is_terminal else Terminal(highlight=False, width=PLAIN_WIDTH, _environ=environment)
+    console = Terminal(highlight=False, stderr=stderr, quiet=quiet, _environ=environment)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
 
 
 def print_progress(console: Console, result: RowResult, position: int, n_rows: int) -> None:
@@ -69,22 +74,51 @@ def frozen_part(figures: Result) -> str:
     return f" ({frozen.blocks} frozen blocks kept {kept[frozen.place]}, {frozen.bytes / 1e6:.0f} MB)"
 
 
-def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
-    """The table, what only warned or failed, and the count."""
-    table = Table(title=cell(f"{results.info.tier} tier on {results.info.environment.device_name}"), title_justify="left")
+def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict], *, quiet: bool = False) -> None:
+    """The table and what is to say of all rows, then what warned, then what failed, in full, and the count; if quiet only what failed, and the count."""
+    broken = broken_lines(results)
+    told = explanations(results, verdicts)
+    if not quiet:
+        print_table(console, results, verdicts)
+        for line in notes(results, verdicts):
+            if line not in broken:
+                say(console, line)
+    for one in sorted(told, key=lambda one: not one.holds):
+        if not (quiet and one.holds):
+            print_told(console, one)
+    for line in broken:
+        say(console, line, "bold")
+    say(console, "; ".join([closing_line(verdicts), *(["the run as a whole does not"] if broken else [])]), "bold")
+
+
+def print_table(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
+    """All rows with their verdicts, in as many columns as the console has room for."""
     header, rows = table_cells(verdicts)
-    for name in header:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in NUMBERS)
-    for verdict, cells in zip(verdicts, rows, strict=True):
-        table.add_row(*map(cell, cells[:-1]), cell(cells[-1], STYLES[verdict.verdict]))
+    left_out: list[str] = []
+    while True:
+        table = Table(title=cell(f"{results.info.tier} tier on {results.info.environment.device_name}"), title_justify="left")
+        for name in header:
+            if name not in left_out:
+                table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+        for verdict, cells in zip(verdicts, rows, strict=True):
+            shown = (
+                cell(text, STYLES[verdict.verdict] if name == "verdict" else None) for name, text in zip(header, cells, strict=True) if name not in left_out
+            )
+            table.add_row(*shown)
+        droppable = [name for name in SPARED_FIRST if name in header and name not in left_out]
+        if not droppable or Measurement.get(console, console.options.update(max_width=UNBOUNDED), table).maximum <= console.width:
+            break
+        left_out.append(droppable[0])
     console.print(table)
-    for line in notes(results, verdicts):
-        say(console, line)
-    for told in explanations(results, verdicts):
-        say(console, told.headline, "bold")
-        for line in (*told.sentences, *(f"{name}: {' '.join(text.splitlines())}" for name, text in told.texts), f"again: {told.command}"):
-            say(console, f"  {line}")
-    say(console, closing_line(verdicts), "bold")
+    if left_out:
+        say(console, f"no room here for {', '.join(left_out)}: widen the terminal, or see the results folder's table.md")
+
+
+def print_told(console: Console, told: Told) -> None:
+    """What there is to say of one row."""
+    say(console, told.headline, "bold")
+    for line in (*told.sentences, *(f"{name}: {' '.join(text.splitlines())}" for name, text in told.texts), f"again: {told.command}"):
+        say(console, f"  {line}")
 
 
 def page_line(folder: Path) -> str:

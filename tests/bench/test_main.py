@@ -172,7 +172,7 @@ def test_an_unknown_command_is_refused(arguments, capsys):
 
 
 def test_an_interrupted_run_keeps_its_rows(tmp_path, recorded, monkeypatch, capsys):
-    def interrupted(request, folder):
+    def interrupted(request, folder, report):
         yield from ()
         raise KeyboardInterrupt
 

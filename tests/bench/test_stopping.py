@@ -44,8 +44,8 @@ def test_a_signal_ends_a_run_cleanly(tmp_path, toy_tier, toy_run, monkeypatch, c
     save_expectations(tmp_path / "expected.json", toy_run.expectations)
     run_rows = bench.__main__.run_rows
 
-    def killing(request, folder):
-        for result in run_rows(request, folder):
+    def killing(request, folder, report):
+        for result in run_rows(request, folder, report):
             yield result
             os.kill(os.getpid(), number)
 

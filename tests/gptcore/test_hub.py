@@ -12,8 +12,9 @@ from filelock import Timeout
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 import gptcore.hub
+from gptcore.download import DownloadError
 from gptcore.errors import AssetError
-from gptcore.hub import PINNED_WEIGHTS
+from gptcore.hub import PINNED_WEIGHTS, PinnedWeights, fill_cache
 from gptcore.model import GPT2_SIZES
 from gptcore.weights import find_pretrained
 
@@ -23,7 +24,7 @@ SMALL = GPT2_SIZES["gpt2-small (124M)"]
 @pytest.fixture
 def hub_cache(monkeypatch, tmp_path):
     """An empty cache of the Hub's client, and a Hub that knows of every file."""
-    monkeypatch.setattr(gptcore.hub, "get_hf_file_metadata", lambda url, timeout: None)
+    monkeypatch.setattr(gptcore.hub, "get_hf_file_metadata", lambda url, timeout: SimpleNamespace(etag="named otherwise", size=1))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
@@ -144,7 +145,7 @@ def test_a_damaged_file_in_the_hubs_cache_is_named_and_fetched_again_once_it_is_
 @pytest.mark.parametrize("fault", ["stalls", "silent", "fails", "gone", "wrong"])
 def test_a_hub_that_misbehaves_is_one_sentence_in_bounded_time(fault, from_hub, server, misbehaving):
     answers = {
-        "stalls": as_hub(misbehaving.stall(CONTENT, 5)),
+        "stalls": as_hub(misbehaving.stall(CONTENT)),
         "silent": misbehaving.silent,
         "fails": misbehaving.status(500),
         "gone": misbehaving.status(404),
@@ -153,8 +154,75 @@ def test_a_hub_that_misbehaves_is_one_sentence_in_bounded_time(fault, from_hub, 
     server.serve(HUB_PAGE, answers[fault])
     code, said, complaint = from_hub()
     assert (code, said) == (1, "")
-    expected = {"stalls": "(timed out)", "silent": "(timed out)", "fails": "(HTTP 500)", "gone": "(HTTP 404)", "wrong": "has sha256"}
+    expected = {"stalls": "(timed out)", "silent": "(timed out)", "fails": "(HTTP 500)", "gone": "(HTTP 404)", "wrong": "(wrong bytes (sha256"}
     assert expected[fault] in complaint
+
+
+def in_turn(*answers):
+    """One way to answer a request for the file after the other, whatever is asked between."""
+    left = list(answers)
+    return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
+
+
+@pytest.mark.faults
+def test_a_later_process_goes_on_where_the_hub_broke_off(from_hub, server, misbehaving, tmp_path):
+    server.serve(HUB_PAGE, as_hub(in_turn(misbehaving.cut(CONTENT, 7), misbehaving.status(404), misbehaving.ranged(CONTENT))))
+    code, _, complaint = from_hub()
+    assert code == 1
+    assert "openai-community/gpt2 could not be downloaded (HTTP 404)" in complaint
+    assert from_hub() == (0, CONTENT.decode(), "")
+    assert [wanted for wanted in server.asked_for(HUB_PAGE) if wanted] == ["bytes=7-", "bytes=7-"]
+    (blob,) = (tmp_path / "hf").rglob("blobs/*")
+    assert blob.name == PINNED.sha256
+
+
+PINNED = PinnedWeights("openai-community/gpt2", REVISION, hashlib.sha256(CONTENT).hexdigest())
+
+
+@pytest.fixture
+def filled(hub_cache, server):
+    """Fills the Hub's cache from the server.  Returns what is in it and what the progress heard."""
+
+    def fill(etag=PINNED.sha256):
+        heard = []
+        fill_cache(PINNED, server.at("/file"), SimpleNamespace(etag=etag, size=len(CONTENT)), lambda *done: heard.append(done))
+        return {path.name: path.read_bytes() for path in hub_cache.rglob("blobs/*")}, heard
+
+    return fill
+
+
+def test_a_file_lies_where_the_hubs_client_looks_for_it_and_its_progress_is_heard(filled, server, misbehaving):
+    server.serve("/file", misbehaving.whole(CONTENT))
+    kept, heard = filled()
+    assert kept == {PINNED.sha256: CONTENT}
+    assert heard[-1] == (len(CONTENT), len(CONTENT))
+    assert filled() == (kept, [])
+
+
+def test_a_download_goes_on_as_long_as_it_brings_anything(filled, server, misbehaving, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("gptcore.hub.time.sleep", pauses.append)
+    server.serve("/file", *(misbehaving.cut(CONTENT, 2) for _ in CONTENT))
+    assert filled()[0] == {PINNED.sha256: CONTENT}
+    assert len(pauses) == (len(CONTENT) - 1) // 2
+    assert set(pauses) == {1}
+
+
+def test_a_hub_that_brings_nothing_is_asked_a_few_times_more_and_more_seldom(filled, server, misbehaving, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("gptcore.hub.time.sleep", pauses.append)
+    server.serve("/file", misbehaving.status(503))
+    with pytest.raises(DownloadError, match="HTTP 503"):
+        filled()
+    assert pauses == [1, 2, 4]
+
+
+def test_what_only_the_hubs_client_can_fetch_is_left_to_it(filled, server, misbehaving):
+    server.serve("/file", misbehaving.status(401))
+    assert filled() == ({}, [])
+    server.asked.clear()
+    assert filled(etag="named otherwise") == ({}, [])
+    assert server.asked == []
 
 
 def test_a_download_is_pinned_and_verified(hub_cache, monkeypatch, tmp_path):

@@ -14,6 +14,7 @@ from gptcore.errors import TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.experiment import Experiment
 from gptcore.features import FrozenStates
+from gptcore.result import Progress
 from gptcore.sharing import need_of, share_states
 from gptcore.tokenizer import make_tokenizer
 from gptcore.training import finetune
@@ -146,8 +147,9 @@ def test_the_callers_random_state_and_switches_are_restored(deterministic, warn_
 
 def test_the_report_hears_every_event_in_order(miniature, inputs_of):
     experiment = miniature(eval_freq=4)
-    heard = []
-    result = finetune(experiment, inputs_of(experiment), device=CPU, report=heard.append)
+    everything = []
+    result = finetune(experiment, inputs_of(experiment), device=CPU, report=everything.append)
+    heard = [event for event in everything if not isinstance(event, Progress)]
     assert [(type(event).__name__, event.epoch) for event in heard] == [
         ("Evaluation", 1),  # step 0
         ("Evaluation", 1),  # step 4
@@ -156,6 +158,20 @@ def test_the_report_hears_every_event_in_order(miniature, inputs_of):
         ("EpochAccuracy", 2),
     ]
     assert [*result.history, *result.epoch_accuracies] == [heard[0], heard[1], heard[3], heard[2], heard[4]]
+
+
+def test_the_report_hears_how_far_each_part_has_come(miniature, inputs_of):
+    experiment = miniature()
+    heard = []
+    finetune(experiment, inputs_of(experiment), device=CPU, report=heard.append)
+    progress = [event for event in heard if isinstance(event, Progress)]
+    steps, passes, counts = ([event for event in progress if event.phase == phase] for phase in ("training", "frozen pass", "final counts"))
+    assert [event.done for event in steps] == [*range(1, steps[0].of + 1)]
+    assert passes[0].done == 0
+    assert passes[-1].done == passes[-1].of
+    assert [event.done for event in passes] == sorted(event.done for event in passes)
+    assert [(event.done, event.of) for event in counts] == [(0, 3), (1, 3), (2, 3)]
+    assert heard.index(counts[0]) > heard.index(steps[-1])
 
 
 def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniature, inputs_of):

@@ -2,7 +2,8 @@
 
 import shlex
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
 from bench.options import add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
-from bench.report.terminal import make_console, page_line, print_progress, print_report
+from bench.progress import watch
+from bench.report.live import Display, displaying
+from bench.report.terminal import make_console, page_line, print_report
 from bench.report.text import say
-from bench.results import RowResult, in_use, read_results
+from bench.results import RowResult, in_use, read_info
 from bench.resuming import begin
 from bench.rows import Row, select_rows
 from bench.run import Request, finish, plan_of, run_row
@@ -20,6 +23,7 @@ from bench.stopping import code_of, name_of, resuming_command, terminable
 from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.errors import UserError
+from gptcore.result import Report
 
 
 class Suite:
@@ -30,26 +34,31 @@ class Suite:
         self.folder = folder
         self.expectations = expectations
         self.strictness = strictness
-        self.finished = 0
+        self.info = read_info(folder)
+        self.progress = watch(request.rows, request.experiment_of, self.info, expectations)
         self.plan = plan_of(request)
         self.stop: BaseException | None = None
 
-    def run(self, row: Row) -> RowResult:
-        return run_row(row, self.request, self.folder, self.plan)
+    def run(self, row: Row, report: Report) -> RowResult:
+        return run_row(row, self.request, self.folder, self.plan, report)
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
-        return judge_row(row, result, read_results(self.folder).info, self.expectations, self.strictness)
+        return judge_row(row, result, self.info, self.expectations, self.strictness)
 
     def pytest_keyboard_interrupt(self, excinfo):
         self.stop = excinfo.value
 
-    def show_progress(self, result: RowResult) -> None:
-        self.finished += 1
-        print_progress(make_console(), result, self.finished, len(self.request.rows))
+    @contextmanager
+    def showing(self, config) -> Iterator[Display]:
+        """The terminal, which pytest captures otherwise, for the time that something runs."""
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled(), displaying(make_console(), self.progress) as display:
+            yield display
 
-    def finish(self, *, interrupted: bool) -> None:
+    def finish(self, config, *, interrupted: bool) -> None:
         if not interrupted:
-            check_invariants(self.request, self.folder)
+            with self.showing(config) as display:
+                display.pass_to("checking invariants")
+                check_invariants(self.request, self.folder)
         self.results, self.verdicts = finish(self.folder, self.expectations, self.strictness)
 
 
@@ -103,6 +112,19 @@ def pytest_report_header(config):
     return f"{suite.request.tier.name} tier on {suite.request.device}; results in {suite.folder}" if suite else None
 
 
+def pytest_report_teststatus(report, config):
+    """No letter for a row: its line, or the table, says more."""
+    if SUITE in config.stash and report.when == "call" and report.outcome in ("passed", "failed"):
+        return report.outcome, "", report.outcome.upper() if config.option.verbose > 0 else ""
+    return None
+
+
+def pytest_collection_finish(session):
+    """No name of a file before its rows: the table needs whole lines."""
+    if SUITE in session.config.stash and session.config.option.verbose <= 0:
+        session.config.pluginmanager.getplugin("terminalreporter").showfspath = False
+
+
 @pytest.fixture
 def suite(request):
     return request.config.stash[SUITE]
@@ -115,7 +137,7 @@ def pytest_sessionfinish(session):
         # pytest-benchmark cannot summarise the row that an interruption cut short.
         benchmarks = session.config._benchmarksession.benchmarks
         benchmarks[:] = [benchmark for benchmark in benchmarks if benchmark]
-        suite.finish(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
+        suite.finish(session.config, interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
         if suite.stop:
             session.exitstatus = code_of(suite.stop)
         if session.exitstatus == pytest.ExitCode.OK and not holds(suite.results, suite.verdicts):

@@ -197,11 +197,16 @@ def test_a_judgement_is_one_sentence(judgement, sentence):
 # Texts that flipped
 
 
-def test_a_failing_row_lists_the_texts_that_went_from_right_to_wrong(judged, row_result, figures):
+def test_a_failing_row_lists_the_texts_that_flipped(judged, row_result, figures):
     found = figures(wrong_test={2, 8, *range(287, 300)})
     results, verdicts = judged(row_result(figures=found), strictness=Strictness.STRICT, texts=TEXTS, moves=(1e-7,))
     [told] = explanations(results, verdicts)
-    assert told.texts == (("right to wrong, text 3", "message 2"), ("right to wrong, text 9", "message 8"))
+    assert told.texts == (
+        ("right to wrong, text 3", "message 2"),
+        ("right to wrong, text 9", "message 8"),
+        ("wrong to right, text 286", "message 285"),
+        ("wrong to right, text 287", "message 286"),
+    )
     assert "2 test texts went from right to wrong, 2 from wrong to right (McNemar's exact p = 1)" in told.sentences
 
 
@@ -219,10 +224,10 @@ def test_a_failing_row_without_flips_lists_none(judged, row_result, figures):
     assert not any("right to wrong" in sentence for sentence in told.sentences)
 
 
-def test_texts_that_were_only_gained_are_counted(judged, row_result, figures):
+def test_texts_that_were_only_gained_are_told(judged, row_result, figures):
     results, verdicts = judged(row_result(figures=figures(right=(1005, 148, 287))), strictness=Strictness.STRICT)
     [told] = explanations(results, verdicts)
-    assert told.texts == ()
+    assert told.texts == (("wrong to right, text 286", "(not kept)"), ("wrong to right, text 287", "(not kept)"))
     assert told.sentences[-1] == "0 test texts went from right to wrong, 2 from wrong to right (McNemar's exact p = 0.5)"
 
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from bench.report.terminal import STYLES, print_environment, print_progress, print_report, print_rows
-from bench.results import Results
+from bench.results import Invariant, Results
 from bench.rows import ROWS
 from bench.tiers import TIERS
 from bench.verdicts.judge import judge
@@ -77,6 +77,39 @@ def test_the_notes_stand_under_the_table(reported, of_seeds, seeds):
     (clean,) = (line for line in lines if line.startswith("a clean run of all rows is flagged"))
     assert lines.index(notices) < lines.index(clean) < lines.index("no validation or test text stands verbatim in train")
     assert lines[-1] == "1 of 1 judged rows hold"
+
+
+def test_failures_come_last_after_what_only_warns_and_the_run_as_a_whole(console, run_info, recorded, row_result, figures):
+    warned, failed = row_result(), row_result(row=2, name="first token", figures=None, error="broken")
+    results = Results(run_info(rows=(1, 2, 3)), {1: warned, 2: failed}, (), (Invariant("a holds", (1,), False, "it does not"),))
+    slow, broken, _ = judge(results, recorded(moves=(1e-7,), seconds=(1.0, 1.01, 0.99, 1.02, 0.98, 1.0)))
+    print_report(console, results, [broken, slow])
+    lines = console.file.getvalue().splitlines()
+    headlines = [line for line in lines if line.startswith("row ")]
+    assert headlines == ["row 1 (reference): pass, slower", "row 2 (first token): error"]
+    assert lines[-2:] == ["invariant broken: a holds (it does not)", "1 of 2 judged rows hold; the run as a whole does not"]
+    assert sum("invariant broken" in line for line in lines) == 1
+
+
+def test_texts_that_flipped_either_way_are_told(reported, row_result, figures):
+    texts = tuple(f"text {number}" for number in range(300))
+    lines = reported(row_result(figures=figures(wrong_test={0, *range(287, 300)})), texts, Strictness.STRICT)
+    assert [line for line in lines if "to wrong, text" in line or "to right, text" in line] == [
+        "  right to wrong, text 1: text 0",
+        "  wrong to right, text 286: text 285",
+        "  wrong to right, text 287: text 286",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_a_narrow_terminal_spares_columns_and_cuts_none(width, recorded, run_info, row_result):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    results = Results(run_info(), {1: row_result()}, (), ())
+    print_report(console, results, judge(results, recorded(moves=(1e-7,))))
+    header, row = (line for line in console.file.getvalue().splitlines() if line[:1] in "┃│")
+    assert "…" not in header + row
+    assert {"row", "test %", "verdict"} <= {cell.strip() for cell in header.split("┃")}
+    assert ("no room here for notices" in console.file.getvalue()) == (width < 160)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
