@@ -1,12 +1,17 @@
 """Whether a request can run where it was asked to, said before anything runs."""
 
+import os
+import shutil
+import socket
 from importlib.util import find_spec
 
 import torch
 
+from bench.executors.choice import Executor
 from bench.run import Request
 from gptcore.errors import UsageError
 
+PATIENCE = 5.0  # seconds to wait for an answer from a cluster's port: Ray itself waits for minutes, and ends the process
 PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
 
@@ -33,6 +38,12 @@ def check_executor(request: Request) -> None:
         raise UsageError(f"--executor {executor.name} needs the package {package}: install it with `python -m pip install --editable '.[{executor.name}]'`")
     if runs_here(request):
         return
+    if executor.name == "ray":
+        check_address(address_of(executor))
+    if executor.name == "slurm":
+        asked_of_slurm(executor.jobs)
+        if shutil.which("sbatch") is None:
+            raise UsageError("there is no Slurm on this machine (no sbatch is found): start the run on a machine that submits jobs, or use another --executor")
     if request.timing_only:
         raise UsageError("--timing-only judges seconds, which mean nothing in workers that run side by side: leave --executor and --workers out")
     if request.perturbation:
@@ -43,3 +54,36 @@ def check_executor(request: Request) -> None:
         raise UsageError(f"--device {device} is one GPU, and workers get one each: use --device {device.type}, or leave --executor and --workers out")
     if executor.name == "local" and device.type == "cuda" and len(places_of(request)) > torch.cuda.device_count():
         raise UsageError(f"--workers {executor.workers} is more than the {torch.cuda.device_count()} GPUs of this machine: rows get one each")
+
+
+def address_of(executor: Executor) -> str | None:
+    """Where the Ray cluster is, None for one that is to be started here."""
+    return executor.address or os.environ.get("RAY_ADDRESS")
+
+
+def check_address(address: str | None) -> None:
+    """Raise UsageError for an address where nobody answers, and for a client's, which cannot stream results."""
+    if address is None:
+        return
+    if address.startswith("ray://"):
+        raise UsageError(f"--address {address} is that of a Ray client: start the run on a machine of the cluster with --address auto")
+    host, _, port = address.rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise UsageError(unreachable(address, error)) from error
+
+
+def unreachable(address: str, error: Exception) -> str:
+    """What to say of a cluster that does not answer."""
+    why = (str(error).strip().splitlines() or ["no answer"])[0].rstrip(".")
+    return f"the Ray cluster {address} cannot be reached ({why}): start it with `ray start --head`, or leave --address out to use this machine"
+
+
+def asked_of_slurm(said: str | None) -> dict[str, str]:
+    """What `--jobs` says.  Raises UsageError for what is no list of KEY=VALUE."""
+    pairs = [pair.partition("=") for pair in (said or "").split(",") if pair]
+    if any(not (key.strip() and value.strip()) for key, _, value in pairs):
+        raise UsageError(f"--jobs {said} is no list of KEY=VALUE: write what sbatch calls its long options, such as partition=gpu,time=240")
+    return {key.strip(): value.strip() for key, _, value in pairs}

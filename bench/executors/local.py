@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError
+from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,7 @@ def end_with_the_first_one() -> None:
         os._exit(1)
 
 
-def trouble(error: BaseException) -> str:
-    """What keeps a worker from its work, in a sentence."""
-    if isinstance(error, WorkerError):
-        return str(error)
-    return f"a worker cannot do its work ({type(error).__name__}: {error}): install this checkout, with all it needs, wherever rows run"
-
-
 def ending_of(process: SpawnProcess) -> str:
     """How a process ended, in a clause."""
     code = process.exitcode or 0
-    return f"killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

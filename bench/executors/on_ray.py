@@ -3,21 +3,20 @@
 import logging
 import os
 import signal
-import socket
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import torch
 
+from bench.executors.check import address_of, unreachable
 from bench.executors.choice import Executor
-from bench.executors.local import trouble
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError
+from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+from bench.stopping import Terminated
 from gptcore.device import allowed_cores
-
-PATIENCE = 5.0  # seconds to wait for an answer from the cluster's port: Ray itself waits for minutes, and ends the process
 
 
 def run_on_ray(tasks: Sequence[Task], work: Work, again: Again, executor: Executor, device: torch.device, threads: int) -> Iterator[tuple[Task, Found]]:
@@ -45,7 +44,7 @@ def run_on_ray(tasks: Sequence[Task], work: Work, again: Again, executor: Execut
                 except ray.exceptions.RayTaskError as error:
                     raise WorkerError(trouble(error.cause)) from None
                 except ray.exceptions.RayError as error:
-                    waiting.appendleft(again(working.pop(stream), type(error).__name__))
+                    waiting.appendleft(again(working.pop(stream), f"reported by Ray as {type(error).__name__}"))
         finally:
             for stream in working:
                 with suppress(Exception):  # it may be gone already
@@ -63,39 +62,43 @@ def cluster(executor: Executor, threads: int) -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anyone
     import ray
 
-    address = executor.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        check_address(address)
+    address = address_of(executor)
     options: dict[str, Any] = {} if address else {"num_cpus": max(allowed_cores(), threads * (executor.workers or 1)), "include_dashboard": False}
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise unreachable(address or "on this machine", str(error)) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray's own would end this process without a word
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def check_address(address: str) -> None:
-    """Raise WorkerError for an address where nobody answers, and for a client's, which cannot stream results."""
-    if address.startswith("ray://"):
-        raise WorkerError(f"--address {address} is that of a Ray client: start the run on a machine of the cluster with --address auto")
-    host, _, port = address.rpartition(":")
-    if port.isdecimal():
+    with telling_signals():
         try:
-            socket.create_connection((host, int(port)), PATIENCE).close()
-        except (OSError, OverflowError) as error:
-            raise unreachable(address, str(error)) from error
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise WorkerError(unreachable(address or "on this machine", error)) from error
+    with telling_signals():
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
-def unreachable(address: str, why: str) -> WorkerError:
-    """The error for a cluster that does not answer."""
-    reason = why.strip().splitlines()[0].rstrip(".") if why.strip() else "no answer"
-    return WorkerError(f"the Ray cluster {address} cannot be reached ({reason}): start it with `ray start --head`, or leave --address out to use this machine")
+@contextmanager
+def telling_signals() -> Iterator[None]:
+    """SIGTERM does what it did before, whatever Ray makes of it: it brings a handler of its own, and makes any interruption that it notices one by Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    heard = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        if callable(before):
+            before(number, frame)
+
+    try:
+        signal.signal(signal.SIGTERM, hear if callable(before) else before)
+        yield
+    except KeyboardInterrupt:
+        if heard:
+            raise Terminated from None
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_room(ray: Any, needs: dict[str, int]) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from bench.documents import dumped, read_document, validated
+from bench.executors.check import asked_of_slurm
 from bench.executors.choice import Executor
-from bench.executors.local import trouble
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError
+from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
 from bench.results import RowResult
 from gptcore.files import write_text_atomically
 
@@ -38,11 +38,11 @@ def run_on_slurm(
     """Everything that comes of the tasks, a job each, at most so many at a time as the executor's workers.
 
     A task whose job ends before it is done goes to `again`, which says how it goes on.  cluster: submitit's name for who takes the jobs.
-    Raises WorkerError where jobs cannot be submitted, or one cannot do its work.
+    Raises WorkerError where a job cannot do its work.
     """
     jobs = folder.absolute() / "jobs"
     shutil.rmtree(jobs, ignore_errors=True)  # of a run that was killed
-    submit = submitter(jobs / "submitit", cluster, asked_of_slurm(executor.jobs), threads, n_gpus=int(device.type == "cuda"))
+    submit = submitter(jobs / "submitit", cluster, USUAL | asked_of_slurm(executor.jobs), threads, n_gpus=int(device.type == "cuda"))
     waiting, working, n_submitted = deque(tasks), list[Job](), 0
     seen: set[Path] = set()
     try:
@@ -94,26 +94,16 @@ def loss_of(job: Job) -> str:
     try:
         trouble_told = job.handle.result()
     except submitit.core.utils.UncompletedJobError as error:
-        return f"its job {job.handle.job_id} ended with {(str(error).strip().splitlines() or ['no word'])[0]}"
+        return f"job {job.handle.job_id} that ended with {(str(error).strip().splitlines() or ['no word'])[0]}"
     if trouble_told:
         raise WorkerError(trouble_told)
     return ""
 
 
-def asked_of_slurm(said: str | None) -> Mapping[str, str]:
-    """What `--jobs` says.  Raises WorkerError for what is no list of KEY=VALUE."""
-    pairs = [pair.partition("=") for pair in (said or "").split(",") if pair]
-    if any(not (key.strip() and sign and value.strip()) for key, sign, value in pairs):
-        raise WorkerError(f"--jobs {said} is no list of KEY=VALUE: write what sbatch calls its long options, such as partition=gpu,time=240")
-    return USUAL | {key.strip(): value.strip() for key, _, value in pairs}
-
-
 def submitter(folder: Path, cluster: str, asked: Mapping[str, str], threads: int, n_gpus: int) -> Any:
-    """What submits a function with its arguments.  Raises WorkerError on a machine without Slurm."""
+    """What submits a function with its arguments."""
     import submitit
 
-    if cluster == "slurm" and shutil.which("sbatch") is None:
-        raise WorkerError("there is no Slurm on this machine (no sbatch is found): start the run on a machine that submits jobs, or use another --executor")
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     gpus = {"gpus_per_node": n_gpus} if n_gpus else {}
     executor.update_parameters(name="bench", cpus_per_task=threads, slurm_additional_parameters=dict(asked), **gpus)

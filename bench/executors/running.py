@@ -62,11 +62,14 @@ def run_in_workers(
     n_local = len(places_of(request)) if request.executor.name == "local" else None
     work = Assignment(request, read_info(folder), folder.absolute(), n_local)
     tasks = [account.informed(task) for task in account.tasks]
-    for task, found in perform_all(tasks, work, account.again) if tasks else ():
-        if account.add(task, found):
-            remove_checkpoints(folder, rows[found.row])
-            report(rows[found.row])
-            yield account.rows[found.row]
+    try:
+        for task, found in perform_all(tasks, work, account.again) if tasks else ():
+            if account.add(task, found):
+                remove_checkpoints(folder, rows[found.row])
+                report(rows[found.row])
+                yield account.rows[found.row]
+    except WorkerError as error:
+        raise WorkerError(f"{error}; finished rows stay in {folder}, go on with {resuming_command(folder)}") from error
 
 
 class Account:
@@ -116,7 +119,7 @@ class Account:
         known = known if known.digests else replace(known, digests=found.digests)
         if not known.depends_on_the_same_as(found):
             others = " and ".join(name for name in sorted(known.digests | found.digests) if known.digests.get(name) != found.digests.get(name))
-            raise WorkerError(f"workers read other {others} for row {number}: give all machines the same files, then {go_on(self.folder)}")
+            raise WorkerError(f"workers read other {others} for row {number}: give all machines the same files")
         others_found = known.others | found.others
         figures = known.figures or found.figures
         missing = [seed for part in self.parts[number] for seed in part if seed not in others_found and not (seed == found.seed and figures)]
@@ -133,16 +136,9 @@ class Account:
         """The task once more, after its worker was lost, without what it has sent already.  Raises WorkerError where that was the last time."""
         self.losses[task.key] += 1
         if self.losses[task.key] > RETRIES:
-            raise WorkerError(
-                f"{task.name} lost {RETRIES + 1} workers ({why}): finished rows stay in {self.folder}; mend the workers, then {go_on(self.folder)}"
-            )
-        print(f"a worker is lost ({why}): {task.name} starts again, {self.losses[task.key]} of {RETRIES} times", file=sys.stderr, flush=True)
+            raise WorkerError(f"{task.name} lost {RETRIES + 1} workers, the last one as {why}: mend what ends them")
+        print(f"a worker is lost, {why}: {task.name} starts again, {self.losses[task.key]} of {RETRIES} times", file=sys.stderr, flush=True)
         return self.informed(task)
-
-
-def go_on(folder: Path) -> str:
-    """What to do to get the rest of a run."""
-    return f"go on with {resuming_command(folder)}"
 
 
 def usable_row(row: Row, request: Request, folder: Path) -> RowResult | None:

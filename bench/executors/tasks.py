@@ -123,6 +123,13 @@ def perform(task: Task, assignment: Assignment) -> Iterator[Found]:
             yield Found(number, last, is_last=True)
 
 
+def trouble(error: BaseException) -> str:
+    """What keeps a worker from its work, in a sentence."""
+    if isinstance(error, WorkerError):
+        return str(error)
+    return f"a worker cannot do its work ({type(error).__name__}: {error}): install this checkout, with all it needs, wherever rows run"
+
+
 def check_machine(began: Environment, device: torch.device) -> None:
     """Raise WorkerError where this machine may give other figures than the one that began the run."""
     here = describe_environment(device)

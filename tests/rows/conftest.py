@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.executors.check import runs_here
+from bench.executors.running import run_rows
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
-from bench.options import add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
+from bench.options import add_executor, add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
 from bench.report.terminal import make_console, page_line, print_progress, print_report
 from bench.report.text import say
 from bench.results import RowResult, in_use, read_results
@@ -32,10 +34,20 @@ class Suite:
         self.strictness = strictness
         self.finished = 0
         self.plan = plan_of(request)
+        self.elsewhere = None if runs_here(request) else run_rows(request, folder)
+        self.ended: dict[int, RowResult] = {}
         self.stop: BaseException | None = None
 
     def run(self, row: Row) -> RowResult:
-        return run_row(row, self.request, self.folder, self.plan)
+        if self.elsewhere is None:
+            return run_row(row, self.request, self.folder, self.plan)
+        try:
+            while row.number not in self.ended:  # workers end rows in their own order
+                result = next(self.elsewhere)
+                self.ended[result.row] = result
+        except UserError as error:
+            pytest.exit(f"error: {error}", returncode=2)
+        return self.ended[row.number]
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
         return judge_row(row, result, read_results(self.folder).info, self.expectations, self.strictness)
@@ -61,6 +73,7 @@ def pytest_addoption(parser):
     add_request(add)
     add_out(add)
     add_resume(add)
+    add_executor(add)
     add_expected(add)
     add_lenient(add)  # --strict is pytest's own, and asks for the same here
 
