@@ -116,9 +116,10 @@ def perform(task: Task, assignment: Assignment) -> Iterator[Found]:
         known = task.known.get(number)
         last = None
         for result in compute_row(rows[number], request, known, folder, plan):
-            if last:
-                yield Found(number, last, is_last=False)
-            last = result if result is known else replace(result, alone=False)
+            here = result if result is known else replace(result, alone=False)
+            if here != last:
+                yield Found(number, here, is_last=False)  # at once: should this worker die, it need not be computed again
+            last = here
         if last:
             yield Found(number, last, is_last=True)
 
