@@ -36,18 +36,16 @@ class Cluster:
 
 @pytest.fixture
 def on(tmp_path, monkeypatch):
-    def run(cluster, tasks, work=SAYING, again=lambda task, why: task, executor=Executor("slurm")):
+    def run(cluster, tasks, work=SAYING, again=lambda task, why: task, workers=None):
         monkeypatch.setattr(bench.executors.on_slurm, "submitter", lambda *arguments, **keywords: cluster.submit)
         monkeypatch.setattr(bench.executors.on_slurm, "POLL_SECONDS", 0)
-        return list(run_on_slurm(tasks, work, again, executor, torch.device("cpu"), 1, tmp_path))
+        return list(run_on_slurm(tasks, work, again, Executor("slurm", workers), torch.device("cpu"), 1, tmp_path))
 
     return run
 
 
 def test_what_jobs_find_comes_back_as_it_was(on, row_result, tmp_path):
-    tasks = [
-        Task((number,), known=[Found(number, row_result(row=number, seed=seed, alone=False), is_last=seed == 2) for seed in range(3)]) for number in (1, 2)
-    ]
+    tasks = [Task((row,), known=[Found(row, row_result(row=row, seed=seed, alone=False), is_last=seed == 2) for seed in range(3)]) for row in (1, 2)]
     assert on(Cluster(), tasks) == [(task, found) for task in tasks for found in task.known]
     assert list(tmp_path.iterdir()) == []
 
@@ -88,7 +86,7 @@ def test_no_more_jobs_wait_than_were_asked_for(on, row_result, monkeypatch):
             return job
 
     tasks = [Task((number,), known=[Found(number, row_result(row=number), is_last=True)]) for number in range(1, 6)]
-    assert len(on(Slow(), tasks, executor=Executor("slurm", workers=2))) == 5
+    assert len(on(Slow(), tasks, workers=2)) == 5
 
 
 def test_a_spool_holds_whole_files_only(tmp_path, row_result):
