@@ -6,6 +6,8 @@ import torch
 from bench.executors.local import run_in_processes
 from bench.executors.tasks import Found, Task, WorkerError
 
+pytestmark = pytest.mark.slow  # each process loads torch anew
+
 PLACES = [torch.device("cpu")] * 2
 SAYING = attrgetter("known")  # a work that says whatever its task has been told; processes that start afresh know no function of a test
 
