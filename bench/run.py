@@ -2,10 +2,8 @@
 
 import math
 import shlex
-import shutil
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
@@ -14,6 +12,7 @@ from pathlib import Path
 import torch
 
 from bench.calibration import calibrate
+from bench.checkpoints import checkpoints_of, remove_checkpoints
 from bench.environment import describe_environment
 from bench.executors.choice import Executor
 from bench.expectations import Expectations, save_expectations
@@ -114,7 +113,7 @@ class Request:
 
     def execution_of(self, row: Row, folder: Path | None) -> Execution:
         """The way of computing a row, with its checkpoints in the results folder, if that can be reached."""
-        return replace(self.execution, checkpoints=Checkpoints(checkpoints_of(folder, row), self.checkpoint_every) if folder else None)
+        return replace(self.execution, checkpoints=Checkpoints(checkpoints_of(folder, row.number), self.checkpoint_every) if folder else None)
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
@@ -216,7 +215,7 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
     for result in compute_row(row, request, known, folder, plan, report, lambda inputs: write_texts(folder, inputs.dataset.test.texts)):
         if result is not known:
             write_row(folder, result)
-    remove_checkpoints(folder, row)
+    remove_checkpoints(folder, row.number)
     return result
 
 
@@ -326,19 +325,6 @@ def parts_asked(experiment: Experiment, request: Request) -> list[tuple[int, ...
     """A row's seeds in the order they train, by who trains together; of a part that the request chose those alone."""
     parts = parts_of(experiment.seed, request.n_seeds, seeds_at_once(experiment, request.execution, request.device))
     return parts if request.part is None else [parts[request.part]]
-
-
-def checkpoints_of(folder: Path, row: Row) -> Path:
-    """Where a row's trainings leave off."""
-    return folder / "checkpoints" / f"row-{row.number:02d}"
-
-
-def remove_checkpoints(folder: Path, row: Row) -> None:
-    """What a row that ended leaves behind."""
-    own = checkpoints_of(folder, row)
-    shutil.rmtree(own, ignore_errors=True)
-    with suppress(OSError):
-        own.parent.rmdir()  # after the last row that had any
 
 
 def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> tuple[Results, list[RowVerdict]]:

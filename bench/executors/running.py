@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import bench.run
+from bench.checkpoints import remove_checkpoints
 from bench.executors.check import places_of, runs_here
 from bench.executors.local import run_in_processes
 from bench.executors.on_ray import run_on_ray
@@ -17,7 +18,7 @@ from bench.executors.tasks import Again, Assignment, Found, Task, Work, WorkerEr
 from bench.parts import unfinished
 from bench.results import RowResult, read_info, readable_row, write_row, write_texts
 from bench.rows import Row
-from bench.run import Request, is_whole, parts_asked, remove_checkpoints
+from bench.run import Request, is_whole, parts_asked
 from bench.stopping import resuming_command
 from gptcore.errors import UserError
 from gptcore.experiment import settings_of
@@ -65,7 +66,7 @@ def run_in_workers(
     try:
         for task, found in perform_all(tasks, work, account.again) if tasks else ():
             if account.add(task, found):
-                remove_checkpoints(folder, rows[found.row])
+                remove_checkpoints(folder, found.row)
                 report(rows[found.row])
                 yield account.rows[found.row]
     except WorkerError as error:
