@@ -14,6 +14,7 @@ from bench.comparison.bisect import bisect as find_first_bad
 from bench.comparison.compare import compare_folders, exit_code
 from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.doctor.examination import device_or_finding, examination
+from bench.executors.running import run_rows
 from bench.expectations import load_expectations
 from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
@@ -38,7 +39,7 @@ from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
 from bench.rows import find_row, select_rows
-from bench.run import default_folder, finish, latest_folder, run_rows
+from bench.run import default_folder, finish, latest_folder
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable

@@ -120,7 +120,7 @@ def read_history(folder: Path, expectations: Expectations, repository: Path | No
     places = sorted(found, key=lambda place: (positions[runs[place].commit] if is_known else 0, runs[place].date, place))
     grouped: dict[str, list[Path]] = {}
     for place in places:
-        grouped.setdefault(title_of(found[place].info), []).append(place)
+        grouped.setdefault(title_of(found[place]), []).append(place)
     groups = [group_of(title, [(runs[place], found[place]) for place in members], expectations) for title, members in grouped.items()]
     order = "in the order of git's commits, then of time" if is_known else "in order of time, since not every commit is known to git here"
     return History(tuple(groups), order, tuple(skipped))
@@ -150,9 +150,11 @@ def run_of(name: str, info: RunInfo, subjects: Mapping[str, str]) -> Run:
     )
 
 
-def title_of(info: RunInfo) -> str:
-    """What figures must have in common besides their digests."""
+def title_of(results: Results) -> str:
+    """What figures must have in common besides their digests; seconds of rows that ran in workers are no match for those of rows that ran alone."""
+    info = results.info
     way = [*(["plain way"] if info.plain else []), *(["time alone"] if info.timing_only else []), *(f"chosen {component}" for component in info.chosen)]
+    way += [] if all(row.alone for row in results.rows.values()) else ["in workers"]
     return ", ".join((f"{info.tier} tier", info.kind, machine_of(info.environment), info.environment.cpu_capability, *way))
 
 

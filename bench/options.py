@@ -7,6 +7,7 @@ from typing import Any, get_args
 import torch
 
 from bench.comparison.bisect import Criterion
+from bench.executors.choice import EXECUTORS, Executor
 from bench.expectations import DEFAULT_PATH
 from bench.report.summary import COMMENT_LIMIT
 from bench.report.text import FORMATS
@@ -56,6 +57,25 @@ def add_output(add: AddOption) -> None:
     """Add `--quiet` and `--json`."""
     add("--quiet", action="store_true", help="print only what failed and the closing line")
     add("--json", action="store_true", help="print one JSON object on standard output and nothing else there (keys: bench/report/judged.py)")
+
+
+def add_executor(add: AddOption) -> None:
+    """Add what `executor_from` reads: where rows run.  Also beside `--resume`, since no figure depends on it."""
+    add("--executor", choices=list(EXECUTORS), help=f"where rows run: {'; '.join(f'{name}: {about}' for name, about in EXECUTORS.items())} (default: local)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="rows that run at once, each in a process of its own (default: local: 1, with several GPUs one on each; else as many as find room)",
+    )
+    add("--address", help="of a running Ray cluster, such as 10.0.0.1:6379, or auto on one of its machines (default: start one here)")
+    add("--jobs", metavar="KEY=VALUE,...", help="what to ask of Slurm for each job, such as partition=gpu,time=240")
+
+
+def executor_from(options: argparse.Namespace) -> Executor | None:
+    """Where rows are asked to run, None where nothing was said.  Raises UsageError for what cannot be."""
+    asked = Executor(options.executor or Executor.name, options.workers, options.address, options.jobs)
+    return None if asked == Executor() and options.executor is None else asked
 
 
 def add_format(add: AddOption) -> None:
@@ -203,6 +223,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_request(running.add_argument)
     add_out(running.add_argument)
     add_resume(running.add_argument)
+    add_executor(running.add_argument)
     checking = commands.add_parser("check", help="judge a results folder without running anything", allow_abbrev=False)
     checking.add_argument("results", type=path_argument)
     verifying = commands.add_parser("verify", help="run rows of a results folder again and say whether every bit is the same", allow_abbrev=False)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,7 @@ class RowResult:
 
     peak_memory: the most bytes held while the row ran: by the process beyond what it held before the first row, on an accelerator by torch on the device;
     None where the system does not tell.
+    alone: whether the run's own process ran it with nothing of the run beside it; else its seconds and its memory are those of a worker, and not judged.
     """
 
     row: int
@@ -77,6 +79,11 @@ class RowResult:
     error: str | None
     others: dict[int, Result] = Field(default_factory=dict)
     peak_memory: int | None = Field(default=None, gt=0)
+    alone: bool = True
+
+    def depends_on_the_same_as(self, other: "RowResult") -> bool:
+        """Whether two results of one row may be taken for each other."""
+        return (self.digests, self.seed) == (other.digests, other.seed)
 
     @property
     def failure(self) -> str:
@@ -197,6 +204,15 @@ def read_row(folder: Path, number: int) -> RowResult | None:
     if result and result.row != number:
         raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; {_remedy(path)}")
     return result
+
+
+def readable_row(folder: Path, number: int) -> RowResult | None:
+    """As `read_row`; a file that was damaged or altered holds nothing, which is told."""
+    try:
+        return read_row(folder, number)
+    except ResultsError as error:
+        warnings.warn(f"{error}; the row starts again", stacklevel=2)
+        return None
 
 
 def row_file(folder: Path, number: int) -> Path:

@@ -4,11 +4,13 @@ import argparse
 import io
 import shlex
 from contextlib import redirect_stderr
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from bench.environment import Environment, describe_environment
-from bench.options import add_request, make_parser, request_from
+from bench.executors.check import check_executor
+from bench.executors.choice import Executor
+from bench.options import add_request, executor_from, make_parser, request_from
 from bench.results import ResultsError, RunInfo, read_info
 from bench.run import Request, start_run
 from gptcore.errors import UsageError
@@ -20,11 +22,19 @@ FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")
 
 def begin(options: argparse.Namespace) -> tuple[Request, Path]:
     """What to run and where: a new run in a new folder, or with `--resume` the one that a folder holds.  Raises UserError for what cannot be."""
+    executor = executor_from(options)
     if options.resume is None:
-        request = request_from(options)
+        request = placed(request_from(options), executor)
         return request, start_run(request, options.out)
     refuse_other_options(options)
-    return resume(options.resume), options.resume
+    return placed(resume(options.resume), executor), options.resume
+
+
+def placed(request: Request, executor: Executor | None) -> Request:
+    """The request, to be run where that was said.  Raises UserError where it cannot be."""
+    request = replace(request, executor=executor or request.executor)
+    check_executor(request)
+    return request
 
 
 def refuse_other_options(options: argparse.Namespace) -> None:
@@ -62,7 +72,8 @@ def request_of(info: RunInfo, folder: Path) -> Request:
             options = make_parser().parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
     except SystemExit as error:
         raise ResultsError(f"{folder} was asked `{info.command}`, which this version does not know: use the version that began it") from error
-    return request_from(options)
+    request = request_from(options)
+    return replace(request, executor=executor_from(options) or request.executor)
 
 
 def differences(before: Environment, now: Environment) -> list[str]:

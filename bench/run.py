@@ -2,11 +2,8 @@
 
 import math
 import shlex
-import shutil
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
@@ -15,13 +12,16 @@ from pathlib import Path
 import torch
 
 from bench.calibration import calibrate
+from bench.checkpoints import checkpoints_of, remove_checkpoints
 from bench.environment import describe_environment
+from bench.executors.choice import Executor
 from bench.expectations import Expectations, save_expectations
+from bench.parts import parts_of, unfinished
 from bench.plan import Plan, make_plan
 from bench.recording.baselines import with_baselines
 from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
-from bench.results import RUN_FILE, SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, read_row, write_row, write_texts
+from bench.results import RUN_FILE, SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, readable_row, write_row, write_texts
 from bench.rows import Row
 from bench.tiers import Tier
 from bench.verdicts.judge import judge
@@ -48,7 +48,10 @@ REMEDY = "end other programs, leave the row out with --rows, or run it with --me
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, where, on which inputs.  `seed` None: the rows' own."""
+    """What to run, where, on which inputs.  `seed` None: the rows' own.
+
+    part: which of `parts_asked` runs, None for all of them, one after another.
+    """
 
     tier: Tier
     rows: tuple[Row, ...]
@@ -63,6 +66,8 @@ class Request:
     threads: int | None = None
     execution: Execution = Execution()
     checkpoint_every: float = CHECKPOINT_SECONDS
+    executor: Executor = Executor()
+    part: int | None = None
 
     @property
     def command(self) -> str:
@@ -83,6 +88,7 @@ class Request:
             "--memory-budget": None if self.execution.memory_budget is None else self.execution.memory_budget / GIB,
             "--keep-states": self.execution.cache.limit / GIB if self.execution.cache else None,
             "--checkpoint-every": None if self.checkpoint_every == CHECKPOINT_SECONDS else f"{self.checkpoint_every:g}",
+            **self.executor.options,
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
         switches = {"--plain": self.execution.plain, "--compile": self.execution.compiled, "--timing-only": self.timing_only}
@@ -105,9 +111,9 @@ class Request:
         }
         return tuple(component for component, value in replaced.items() if value)
 
-    def execution_of(self, row: Row, folder: Path) -> Execution:
-        """The way of computing a row, with its checkpoints in the results folder."""
-        return replace(self.execution, checkpoints=Checkpoints(checkpoints_of(folder, row), self.checkpoint_every))
+    def execution_of(self, row: Row, folder: Path | None) -> Execution:
+        """The way of computing a row, with its checkpoints in the results folder, if that can be reached."""
+        return replace(self.execution, checkpoints=Checkpoints(checkpoints_of(folder, row.number), self.checkpoint_every) if folder else None)
 
     def experiment_of(self, row: Row) -> Experiment:
         """The experiment that runs for a row."""
@@ -209,21 +215,43 @@ def plan_of(request: Request) -> Plan:
 
 def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report = lambda event: None) -> RowResult:
     """Run one row and write its file, or take what the folder holds of it.  A row that fails is a result too, with its error instead of figures."""
+    known = readable_row(folder, row.number)
+    for result in compute_row(row, request, known, folder, plan, report, lambda inputs: write_texts(folder, inputs.dataset.test.texts)):
+        if result is not known:
+            write_row(folder, result)
+    remove_checkpoints(folder, row.number)
+    return result
+
+
+def compute_row(
+    row: Row,
+    request: Request,
+    known: RowResult | None,
+    folder: Path | None,
+    plan: Plan,
+    report: Report = lambda event: None,
+    hear: Callable[[Inputs], object] = lambda inputs: None,
+) -> Iterator[RowResult]:
+    """The row with more and more of its figures, at last with all of them, or with the error that came in their place; `known` alone if it has them.
+
+    known: what an earlier run has of it, whatever that depended on.  folder: for checkpoints.  hear: told the inputs before anything trains on them.
+    """
     experiment = request.experiment_of(row)
     result = RowResult(row.number, row.name, experiment.seed, settings_of(experiment), {}, None, None)
     try:
         check_memory(experiment, request.device, REMEDY)
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         result = replace(result, digests=component_digests(experiment, inputs))
-        if known := known_result(result, folder):
+        if known and known.depends_on_the_same_as(result):
             if is_whole(known, request):
                 plan.done(row)
-                return known
+                yield known
+                return
             result = replace(known, error=None)
-        write_texts(folder, inputs.dataset.test.texts)
+        hear(inputs)
         for so_far in train_within_memory(result, row, inputs, request, folder, plan, report):
             result = so_far
-            write_row(folder, result)
+            yield result
     except UserError as problem:
         result = replace(result, error=str(problem))
     except Exception as problem:  # noqa: BLE001 - whatever breaks one row must not lose the others; the traceback is kept with the row
@@ -234,12 +262,10 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
         )
         result = replace(result, error=said)
     plan.done(row)
-    write_row(folder, result)
-    remove_checkpoints(folder, row)
-    return result
+    yield result
 
 
-def train_within_memory(result: RowResult, row: Row, inputs: Inputs, request: Request, folder: Path, plan: Plan, report: Report) -> Iterator[RowResult]:
+def train_within_memory(result: RowResult, row: Row, inputs: Inputs, request: Request, folder: Path | None, plan: Plan, report: Report) -> Iterator[RowResult]:
     """As `train_seeds`; where memory runs out, it goes on with less of it for states of the frozen part.  Raises OutOfMemoryError where that is not enough."""
     experiment, device, execution = request.experiment_of(row), request.device, request.execution_of(row, folder)
     budget, held = None, plan.bytes_in_memory
@@ -276,8 +302,8 @@ def train_seeds(
     Until the last one is there, the row's error says which are missing.  peak: read when its own seed is done, as further ones may train side by side.
     """
     experiment, device = request.experiment_of(row), request.device
-    further, at_once = further_seeds(result, request), seeds_at_once(experiment, execution, device)
-    for seeds in [(result.seed,), *(further[start : start + at_once] for start in range(0, len(further), at_once))]:
+    parts = parts_asked(experiment, request)
+    for seeds in parts:
         known = set(result.others) | ({result.seed} if result.figures else set())
         if set(seeds) <= known:
             continue
@@ -285,52 +311,31 @@ def train_seeds(
             report(Progress("further seeds", len(known), request.n_seeds))
         heard = report if result.seed in seeds else lambda event: None
         found = dict(zip(seeds, finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=heard), strict=True))
-        missing = [seed for seed in further if seed not in known | found.keys()]
+        missing = [seed for part in parts for seed in part if seed not in known | found.keys()]
         result = replace(
             result,
             figures=found.pop(result.seed, result.figures),
             others=result.others | found,
             peak_memory=peak() if result.seed in seeds else result.peak_memory,
-            error=f"the run ended before the seeds {missing[0]} to {missing[-1]} did: go on with it, or run the row again" if missing else None,
+            error=unfinished(missing) if missing else None,
         )
         yield result
 
 
-def known_result(asked: RowResult, folder: Path) -> RowResult | None:
-    """What the folder holds of a row, if it depends on the same as what is asked.  A file that was damaged or altered holds nothing."""
-    try:
-        known = read_row(folder, asked.row)
-    except ResultsError as error:
-        warnings.warn(f"{error}; the row starts again", stacklevel=2)
-        return None
-    return known if known and (known.digests, known.seed) == (asked.digests, asked.seed) else None
-
-
 def is_whole(result: RowResult, request: Request) -> bool:
     """Whether nothing of a row is missing."""
-    return result.figures is not None and result.error is None and set(result.others) == set(further_seeds(result, request))
+    return result.figures is not None and result.error is None and set(result.others) == set(range(result.seed + 1, result.seed + request.n_seeds))
 
 
-def further_seeds(result: RowResult, request: Request) -> range:
-    """The seeds that run beside a row's own."""
-    return range(result.seed + 1, result.seed + request.n_seeds)
-
-
-def checkpoints_of(folder: Path, row: Row) -> Path:
-    """Where a row's trainings leave off."""
-    return folder / "checkpoints" / f"row-{row.number:02d}"
-
-
-def remove_checkpoints(folder: Path, row: Row) -> None:
-    """What a row that ended leaves behind."""
-    own = checkpoints_of(folder, row)
-    shutil.rmtree(own, ignore_errors=True)
-    with suppress(OSError):
-        own.parent.rmdir()  # after the last row that had any
+def parts_asked(experiment: Experiment, request: Request) -> list[tuple[int, ...]]:
+    """A row's seeds in the order they train, by who trains together; of a part that the request chose those alone."""
+    parts = parts_of(experiment.seed, request.n_seeds, seeds_at_once(experiment, request.execution, request.device))
+    return parts if request.part is None else [parts[request.part]]
 
 
 def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> tuple[Results, list[RowVerdict]]:
-    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, a ready expectations file.
+    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, or rows ran side by side,
+    a ready expectations file.
 
     Returns the results and their verdicts.
     """
@@ -338,7 +343,7 @@ def finish(folder: Path, expectations: Expectations, strictness: Strictness = St
     verdicts = judge(results, expectations, strictness)
     try:
         write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
-        if not results.info.chosen and not results.info.plain:
+        if not results.info.chosen and not results.info.plain and all(row.alone for row in results.rows.values()):
             save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
     except OSError as error:
         raise ResultsError(

@@ -33,9 +33,11 @@ def have_same_texts(base: RowResult, head: RowResult) -> bool:
 
 
 def other_machines(runs: Sequence[Results]) -> str:
-    """Why the durations of these runs may not be compared, empty where all ran on the same kind of processor."""
+    """Why the durations of these runs may not be compared, empty where all ran on the same kind of processor, each row alone."""
     places = dict.fromkeys(machine_of(run.info.environment) for run in runs)
-    return f"measured on {' and on '.join(places)}" if len(places) > 1 else ""
+    if len(places) > 1:
+        return f"measured on {' and on '.join(places)}"
+    return "" if all(row.alone for run in runs for row in run.rows.values()) else "measured in workers, beside whatever else ran there"
 
 
 def machine_of(environment: Environment) -> str:

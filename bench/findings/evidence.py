@@ -72,8 +72,8 @@ def from_published(published: Published) -> dict[int, Evidence]:
 
 def _of_result(result: RowResult, machine: str, timing_only: bool) -> Evidence:
     own = result.figures
-    # Further seeds may have trained side by side and share their time: no independent timings.
-    durations = (own.train_seconds,) if own and own.train_seconds else ()
+    # Further seeds may have trained side by side and share their time: no independent timings.  Nor are those of rows that ran side by side.
+    durations = (own.train_seconds,) if own and own.train_seconds and result.alone else ()
     trained = {} if timing_only or own is None else {result.seed: own, **result.others}
     return Evidence(result.digests.get("data", ""), {seed: _of_seed(figures) for seed, figures in trained.items()}, machine, durations)
 

@@ -8,15 +8,19 @@ from bench.results import RunInfo
 from bench.verdicts.verdict import Judgement, Verdict
 from gptcore.result import Result
 
+BESIDE_OTHERS = "measured in a worker, beside whatever else ran there; run the row alone to judge it"
 
-def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, policy: DurationPolicy) -> Judgement:
-    """What the row costs alone against our own recording, both ways: a row that became faster is told as well."""
+
+def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, policy: DurationPolicy, *, alone: bool = True) -> Judgement:
+    """What the row costs alone against our own recording, both ways: a row that became faster is told as well.  alone: see RowResult."""
     recorded = baseline.provenance
     pace = info.calibration_seconds if policy.calibrated else 1.0
     expected = pace * geometric_mean(cost_of(timing, policy) for timing in baseline.timings)
     found = figures.train_seconds
     if (info.environment.device_name, info.environment.threads) != (recorded.machine, recorded.threads):
         return incomparable("baseline", found, expected, f"measured on {recorded.machine}, threads: {recorded.threads}; this is another machine")
+    if not alone:
+        return incomparable("baseline", found, expected, BESIDE_OTHERS)
     if info.plain:
         return incomparable("baseline", found, expected, "the plain way is for audits")
     if baseline.bands.duration is None:
@@ -25,8 +29,8 @@ def judge_recorded_duration(figures: Result, baseline: Baseline, info: RunInfo, 
     return judge_seconds(found, expected, (low, high), "baseline", f"spread of {len(baseline.timings)} timings", policy)
 
 
-def judge_published_duration(figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations) -> Judgement:
-    """What the row costs alone against the published minutes, from above only: being faster is the point."""
+def judge_published_duration(figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations, *, alone: bool = True) -> Judgement:
+    """What the row costs alone against the published minutes, from above only: being faster is the point.  alone: see RowResult."""
     policy, hardware = expectations.policies[info.tier].duration, expectations.published.hardware
     found, expected = figures.train_seconds, published.minutes * 60
     if info.plain:
@@ -35,6 +39,8 @@ def judge_published_duration(figures: Result, published: PublishedRow, info: Run
         return incomparable("published", found, expected, f"nothing is asked of durations in the {info.tier} tier")
     if hardware not in info.environment.device_name:
         return incomparable("published", found, expected, f"measured on {hardware}, this is another machine")
+    if not alone:
+        return incomparable("published", found, expected, BESIDE_OTHERS)
     asked = f"at most {policy.at_most:g} times the published minutes are asked for; they were measured once"
     return judge_seconds(found, expected, (0.0, expected * policy.at_most), "published", asked, policy)
 

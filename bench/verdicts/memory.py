@@ -24,6 +24,8 @@ def judge_peak_memory(result: RowResult, baseline: Baseline, info: RunInfo, poli
     found, expected = float(result.peak_memory), geometric_mean(peaks)
     if (info.environment.device_name, info.environment.threads) != (recorded.machine, recorded.threads):
         return incomparable(found, expected, f"measured on {recorded.machine}, threads: {recorded.threads}; this is another machine")
+    if not result.alone:
+        return incomparable(found, expected, "measured in a worker, which holds other things than a run that is alone; run the row alone to judge it")
     if info.plain:
         return incomparable(found, expected, "the plain way is for audits")
     if baseline.bands.peak_memory is None:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.executors.check import runs_here
+from bench.executors.running import run_rows
 from bench.expectations import Expectations, load_expectations
 from bench.invariants import check_invariants
-from bench.options import add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
+from bench.options import add_executor, add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
 from bench.progress import watch
 from bench.report.live import Display, displaying
 from bench.report.terminal import make_console, page_line, print_report
@@ -37,10 +39,20 @@ class Suite:
         self.info = read_info(folder)
         self.progress = watch(request.rows, request.experiment_of, self.info, expectations)
         self.plan = plan_of(request)
+        self.elsewhere = None if runs_here(request) else run_rows(request, folder)
+        self.ended: dict[int, RowResult] = {}
         self.stop: BaseException | None = None
 
     def run(self, row: Row, report: Report) -> RowResult:
-        return run_row(row, self.request, self.folder, self.plan, report)
+        if self.elsewhere is None:
+            return run_row(row, self.request, self.folder, self.plan, report)
+        try:
+            while row.number not in self.ended:  # workers end rows in their own order
+                result = next(self.elsewhere)
+                self.ended[result.row] = result
+        except UserError as error:
+            pytest.exit(f"error: {error}", returncode=2)
+        return self.ended[row.number]
 
     def judge(self, row: Row, result: RowResult) -> RowVerdict:
         return judge_row(row, result, self.info, self.expectations, self.strictness)
@@ -70,6 +82,7 @@ def pytest_addoption(parser):
     add_request(add)
     add_out(add)
     add_resume(add)
+    add_executor(add)
     add_expected(add)
     add_lenient(add)  # --strict is pytest's own, and asks for the same here
 

@@ -136,3 +136,14 @@ def test_groups_that_agree_leave_no_reach_and_single_values_tell_none():
     assert pooled_reach([[2.0, 2.0], [3.0, 3.0]], 0.01) == 0.0
     with pytest.raises(ValueError, match="no group has two values"):
         pooled_reach([[1.0], [2.0]], 0.01)
+
+
+def test_what_a_worker_took_is_not_judged(timed, figures, run_info, expectations):
+    info = run_info(tier="full")
+    judgement = judge_recorded_duration(figures(seconds=1000.0), timed, info, SECONDS, alone=False)
+    assert (judgement.verdict, judgement.advisory) == (Verdict.NOT_COMPARABLE, True)
+    assert "measured in a worker" in judgement.explanation
+    hardware = run_info(tier="full", device_name=expectations.published.hardware)
+    published = expectations.published.rows[1]
+    assert judge_published_duration(figures(seconds=1000.0), published, hardware, expectations).verdict is Verdict.REGRESSED
+    assert judge_published_duration(figures(seconds=1000.0), published, hardware, expectations, alone=False).verdict is Verdict.NOT_COMPARABLE

@@ -93,3 +93,9 @@ def test_more_memory_is_told_in_the_table_and_under_it(measured, verdict_on, row
 def test_without_any_peak_the_table_has_no_such_column(recorded, verdict_on, row_result):
     header, _ = table_cells([verdict_on(row_result(), recorded())])
     assert "peak MB" not in header
+
+
+def test_what_a_worker_held_is_not_judged(measured, row_result, run_info):
+    judgement = judge_peak_memory(row_result(peak_memory=10**12, alone=False), measured.baselines["smoke"]["cpu"][1], run_info(), FAILS)
+    assert (judgement.verdict, judgement.advisory) == (Verdict.NOT_COMPARABLE, True)
+    assert "measured in a worker" in judgement.explanation

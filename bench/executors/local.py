@@ -1,0 +1,99 @@
+"""Tasks on this machine, each in a process of its own, on a device of its own."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+import torch
+
+from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process at work on a task."""
+
+    process: SpawnProcess
+    task: Task
+    place: torch.device
+
+
+def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Sequence[torch.device]) -> Iterator[tuple[Task, Found]]:
+    """Everything that comes of the tasks, one at a time on each of `places`.
+
+    A task whose process dies goes to `again`, which says how it goes on.  Raises WorkerError where a process cannot do its work.
+    """
+    waiting, idle = deque(tasks), deque(places)
+    working: dict[Connection, Worker] = {}
+    try:
+        while waiting or working:
+            while waiting and idle:
+                reader, worker = start(waiting.popleft(), work, idle.popleft())
+                working[reader] = worker
+            heard = connection.wait(list(working))
+            for reader in [one for one in working if one in heard]:
+                try:
+                    said = reader.recv()
+                except (EOFError, OSError):
+                    worker = working.pop(reader)
+                    worker.process.join()
+                    waiting.appendleft(again(worker.task, ending_of(worker.process)))
+                    idle.append(worker.place)
+                    continue
+                match said:
+                    case Found():
+                        yield working[reader].task, said
+                    case None:
+                        worker = working.pop(reader)
+                        worker.process.join()
+                        idle.append(worker.place)
+                    case _:
+                        raise WorkerError(said)
+    finally:
+        for worker in working.values():
+            worker.process.kill()
+        for worker in working.values():
+            worker.process.join()
+
+
+def start(task: Task, work: Work, place: torch.device) -> tuple[Connection, Worker]:
+    """A new process at work on a task, and the end of the pipe on which it says what it finds."""
+    context = get_context("spawn")  # a forked one would share locks that threads of this one hold
+    reader, writer = context.Pipe(duplex=False)
+    process = context.Process(target=serve, args=(replace(task, device=place), work, writer), daemon=True)
+    process.start()
+    writer.close()  # so that the pipe ends when the process does
+    return reader, Worker(process, task, place)
+
+
+def serve(task: Task, work: Work, writer: "Connection[object, object]") -> None:
+    """Say everything that comes of a task, then None; where the work cannot be done, a sentence instead."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal, and the first one ends the others
+    threading.Thread(target=end_with_the_first_one, daemon=True).start()
+    try:
+        for found in work(task):
+            writer.send(found)
+    except Exception as error:  # noqa: BLE001 - the other end tells it
+        writer.send(trouble(error))
+    else:
+        writer.send(None)
+
+
+def end_with_the_first_one() -> None:
+    """End this process when the one that started it ends, however that does."""
+    first = parent_process()
+    if first:
+        first.join()
+        os._exit(1)
+
+
+def ending_of(process: SpawnProcess) -> str:
+    """How a process ended, in a clause."""
+    code = process.exitcode or 0
+    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,110 @@
+"""Tasks as Slurm jobs, through submitit.  Machines must share the results folder: what jobs find passes through its folder `jobs`."""
+
+import json
+import shutil
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.documents import dumped, read_document, validated
+from bench.executors.check import asked_of_slurm
+from bench.executors.choice import Executor
+from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+from bench.results import RowResult
+from gptcore.files import write_text_atomically
+
+POLL_SECONDS = 1.0
+USUAL = {"time": "1440"}  # minutes: submitit's own five are too few
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task that was submitted, and where it leaves what it finds."""
+
+    task: Task
+    handle: Any
+    spool: Path
+
+
+def run_on_slurm(
+    tasks: Sequence[Task], work: Work, again: Again, executor: Executor, device: torch.device, threads: int, folder: Path, cluster: str = "slurm"
+) -> Iterator[tuple[Task, Found]]:
+    """Everything that comes of the tasks, a job each, at most so many at a time as the executor's workers.
+
+    A task whose job ends before it is done goes to `again`, which says how it goes on.  cluster: submitit's name for who takes the jobs.
+    Raises WorkerError where a job cannot do its work.
+    """
+    jobs = folder.absolute() / "jobs"
+    shutil.rmtree(jobs, ignore_errors=True)  # of a run that was killed
+    submit = submitter(jobs / "submitit", cluster, USUAL | asked_of_slurm(executor.jobs), threads, n_gpus=int(device.type == "cuda"))
+    waiting, working, n_submitted = deque(tasks), list[Job](), 0
+    seen: set[Path] = set()
+    try:
+        while waiting or working:
+            while waiting and len(working) < (executor.workers or len(tasks)):
+                task, spool = waiting.popleft(), jobs / f"{n_submitted:06d}"
+                n_submitted += 1
+                working.append(Job(task, submit(spool_work, work, task, spool), spool))
+            for job in list(working):
+                is_done = job.handle.done()  # asked first: what a job says, it says before it is done
+                for path in sorted(set(job.spool.glob("*.json")) - seen):
+                    seen.add(path)
+                    yield job.task, read_found(path)
+                if is_done:
+                    working.remove(job)
+                    if why := loss_of(job):
+                        waiting.appendleft(again(job.task, why))
+            if working:
+                time.sleep(POLL_SECONDS)
+    finally:
+        for job in working:
+            with suppress(Exception):  # it may be gone already
+                job.handle.cancel()
+        if not working:
+            shutil.rmtree(jobs, ignore_errors=True)
+
+
+def spool_work(work: Work, task: Task, spool: Path) -> str | None:
+    """Leave everything that comes of a task in a folder of its own, a file each.  Returns None, or what keeps it from its work in a sentence."""
+    try:
+        for number, found in enumerate(work(task)):
+            document = {"row": found.row, "is_last": found.is_last, "result": dumped(RowResult, found.result)}
+            write_text_atomically(spool / f"{number:06d}.json", json.dumps(document, allow_nan=False))
+    except Exception as error:  # noqa: BLE001 - the other end tells it
+        return trouble(error)
+    return None
+
+
+def read_found(path: Path) -> Found:
+    """What a job left in a file."""
+    document = read_document(path)
+    return Found(document["row"], validated(RowResult, document["result"]), document["is_last"])
+
+
+def loss_of(job: Job) -> str:
+    """Why a job that is over ended before its task, in a clause; empty where it did not.  Raises WorkerError where it could not do its work."""
+    import submitit
+
+    try:
+        trouble_told = job.handle.result()
+    except submitit.core.utils.UncompletedJobError as error:
+        return f"job {job.handle.job_id} that ended with {(str(error).strip().splitlines() or ['no word'])[0]}"
+    if trouble_told:
+        raise WorkerError(trouble_told)
+    return ""
+
+
+def submitter(folder: Path, cluster: str, asked: Mapping[str, str], threads: int, n_gpus: int) -> Any:
+    """What submits a function with its arguments."""
+    import submitit
+
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+    gpus = {"gpus_per_node": n_gpus} if n_gpus else {}
+    executor.update_parameters(name="bench", cpus_per_task=threads, slurm_additional_parameters=dict(asked), **gpus)
+    return executor.submit
