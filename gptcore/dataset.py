@@ -39,11 +39,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits."""
+    """The three splits, and what people call the classes 0 and 1, on which no figure depends."""
 
     train: Split
     validation: Split
     test: Split
+    classes: tuple[str, str] = ("0", "1")
 
     @property
     def splits(self) -> Mapping[SplitName, Split]:

@@ -97,6 +97,12 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     return settings | {"model_size": experiment.model_size.name, "model": settings["model_size"]}
 
 
+def experiment_of(settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with these settings, as `settings_of` gives them.  Raises UsageError, KeyError or TypeError for anything else."""
+    others = {name: value for name, value in settings.items() if name != "model"}
+    return Experiment(**others | {"model_size": GPTConfig(**settings["model"])})
+
+
 def digest_of(value: object) -> str:
     """sha256 (hexadecimal) of the canonical JSON of `value`.  Raises ValueError for NaN or infinity."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,11 @@ class Tokenizer:
     def vocabulary_size(self) -> int:
         """Number of tokens, `<|endoftext|>` included."""
         return self.encoding.n_vocab
+
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Token bytes to id, without `<|endoftext|>`."""
+        return {self.encoding.decode_single_token_bytes(rank): rank for rank in range(self.pad_token)}
 
     def encode(self, text: str) -> list[int]:
         """Token ids.  `<|endoftext|>` written out in a text is ordinary text, so the padding token never occurs."""
@@ -103,9 +108,23 @@ def ranks_of(pairs: Sequence[tuple[bytes, int]]) -> dict[bytes, int]:
     return ranks
 
 
+def format_ranks(ranks: Mapping[bytes, int]) -> str:
+    """The content of a ranks file: one base64 token and its rank a line."""
+    return "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items())
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer that needs no file: one token per byte of UTF-8, 257 tokens with `<|endoftext|>`."""
+    return make_tokenizer("bytes", {bytes([byte]): byte for byte in range(256)})
+
+
 def make_tokenizer(name: str, ranks: dict[bytes, int]) -> Tokenizer:
     """A tokenizer with GPT-2's split pattern and `<|endoftext|>` after the last rank."""
     special_tokens = {END_OF_TEXT: len(ranks)}
     encoding = tiktoken.Encoding(name, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=special_tokens, explicit_n_vocab=len(ranks) + 1)
-    digest = digest_of({"pattern": GPT2_PATTERN, "tokens": [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]})
-    return Tokenizer(encoding, digest)
+    return Tokenizer(encoding, digest_of_ranks(ranks))
+
+
+def digest_of_ranks(ranks: Mapping[bytes, int]) -> str:
+    """sha256 of GPT-2's split pattern and the tokens in the order of their ids."""
+    return digest_of({"pattern": GPT2_PATTERN, "tokens": [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]})

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.smoke.bpe import format_ranks, train_ranks
+from bench.smoke.bpe import train_ranks
 from bench.smoke.messages import pretraining_texts
 from bench.smoke.miniatures import MINIATURES, WEIGHTS_FOLDER
 from bench.smoke.tokenizer import N_MERGES, RANKS_FILE, smoke_tokenizer

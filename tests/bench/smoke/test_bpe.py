@@ -1,6 +1,6 @@
 import pytest
 
-from bench.smoke.bpe import format_ranks, merge, train_ranks
+from bench.smoke.bpe import merge, train_ranks
 from bench.smoke.messages import pretraining_texts
 from bench.smoke.tokenizer import N_MERGES, RANKS_FILE
 
