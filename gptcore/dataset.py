@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +44,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    classes: tuple[str, str] = ("0", "1")
+    classes: tuple[str, str] = field(default=("0", "1"), kw_only=True)
 
     @property
     def splits(self) -> Mapping[SplitName, Split]:

@@ -80,7 +80,7 @@ def reads_padding(experiment: Experiment) -> bool:
 
 def folded_bias(weight: Tensor, bias: Tensor) -> Tensor:
     """The shortest d, (D,), with weight @ d = bias.  Raises UsageError where there is none: a head whose two rows are parallel."""
-    exact = torch.linalg.pinv(weight.double()) @ bias.double()
+    exact: Tensor = torch.linalg.pinv(weight.double()) @ bias.double()
     if (weight.double() @ exact - bias.double()).abs().max() > LARGEST_RESIDUAL * (1 + bias.abs().max()):
         raise UsageError("the head's bias cannot move into the final LayerNorm, its two rows are parallel: add --parts")
     return exact.float()

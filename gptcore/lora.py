@@ -39,11 +39,11 @@ class MergedLoRALinear(LoRALinear):
 
 def without_adapters(module: nn.Module) -> dict[str, Tensor]:
     """The parameters by the names they have without adapters, what an adapter adds merged into its layer's weight."""
-    parameters = dict(module.named_parameters(recurse=False))
+    if isinstance(module, LoRALinear):
+        return {"weight": module.merged_weight(), "bias": module.linear.bias}
+    parameters: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
     for name, child in module.named_children():
-        is_adapter = isinstance(child, LoRALinear)
-        of_child = {"weight": child.merged_weight(), "bias": child.linear.bias} if is_adapter else without_adapters(child)
-        parameters |= {f"{name}.{inner}": parameter for inner, parameter in of_child.items()}
+        parameters |= {f"{name}.{inner}": parameter for inner, parameter in without_adapters(child).items()}
     return parameters
 
 

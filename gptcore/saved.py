@@ -18,7 +18,7 @@ from gptcore.classifier import Classifier
 from gptcore.device import reproducible
 from gptcore.errors import AssetError, UsageError
 from gptcore.experiment import digest_of, experiment_of, settings_of
-from gptcore.folders import check_new_folder, write_folder
+from gptcore.folders import write_folder
 from gptcore.freezing import make_classifier
 from gptcore.model import GPT
 from gptcore.tokenizer import digest_of_ranks, format_ranks, make_tokenizer, read_ranks
@@ -71,8 +71,8 @@ def save_classifier(classifier: Classifier, folder: Path, *, overwrite: bool = F
     write_folder(folder, FILES, write, overwrite=overwrite)
 
 
-def load_classifier(folder: Path, device: torch.device = torch.device("cpu")) -> Classifier:
-    """The classifier that `save_classifier` wrote.  Raises AssetError where the folder is damaged, altered, of another kind or of a newer version."""
+def load_classifier(folder: Path, device: torch.device | None = None) -> Classifier:
+    """The classifier that `save_classifier` wrote, by default on the CPU.  Raises AssetError where the folder is damaged, altered, of another kind or of a newer version."""
     description = read_description(folder)
     for name, sha256 in description.files.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != sha256:
@@ -87,7 +87,7 @@ def load_classifier(folder: Path, device: torch.device = torch.device("cpu")) ->
         model.load_state_dict(load_file(folder / WEIGHTS), assign=True)
     except (SafetensorError, OSError, UsageError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise AssetError(f"{folder} holds no classifier that fits its own description ({str(error).splitlines()[0]}): train and save again") from error
-    return Classifier(model.to(device), experiment, tokenizer, description.length, description.classes, description.digests)
+    return Classifier(model.to(device or torch.device("cpu")), experiment, tokenizer, description.length, description.classes, description.digests)
 
 
 def read_description(folder: Path) -> Description:

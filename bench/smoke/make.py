@@ -24,6 +24,7 @@ from bench.smoke.tokenizer import N_MERGES, RANKS_FILE, smoke_tokenizer
 from gptcore.device import reproducible
 from gptcore.files import write_atomically
 from gptcore.model import GPT, GPTConfig
+from gptcore.tokenizer import format_ranks
 from gptcore.weights import save_pretrained
 
 SEED = 123
