@@ -72,7 +72,10 @@ def save_classifier(classifier: Classifier, folder: Path, *, overwrite: bool = F
 
 
 def load_classifier(folder: Path, device: torch.device | None = None) -> Classifier:
-    """The classifier that `save_classifier` wrote, by default on the CPU.  Raises AssetError where the folder is damaged, altered, of another kind or of a newer version."""
+    """The classifier that `save_classifier` wrote, by default on the CPU.
+
+    Raises AssetError where the folder is damaged, altered, of another kind or of a newer version.
+    """
     description = read_description(folder)
     for name, sha256 in description.files.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != sha256:
