@@ -35,7 +35,7 @@ from bench.run import default_folder, finish, latest_folder, run_rows
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, terminable
-from bench.tiers import TIERS
+from bench.suite import PUBLISHED, Suite
 from bench.verdicts.judge import holds, judge
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
@@ -48,15 +48,15 @@ from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+def main(arguments: Sequence[str] | None = None, suite: Suite = PUBLISHED) -> int:
+    """Run one command on a suite.
 
     Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated,
     141 where nobody reads the output any more.
     """
     try:
         with terminable():
-            return guarded(lambda: obey(make_parser().parse_args(arguments)))
+            return guarded(lambda: obey(make_parser(suite).parse_args(arguments)))
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -77,31 +77,33 @@ def console() -> None:
 
 def list_rows(options: argparse.Namespace) -> int:
     """`list`: print the table of rows."""
-    print_rows(make_console(), TIERS[options.tier])
+    print_rows(make_console(), options.suite.tiers[options.tier], options.suite.rows)
     return 0
 
 
 def run(options: argparse.Namespace) -> int:
     """`run`: run rows, show them as they end, then judge."""
-    expectations = load_expectations(options.expected)
+    suite: Suite = options.suite
+    expectations = suite.expectations(options.expected)
     strictness = strictness_from(options)
     terminal = make_console()
     request, folder = begin(options)
-    with resumable(folder), in_use(folder):
+    with resumable(folder, suite.command), in_use(folder):
         where = f"{request.device}, threads: {read_info(folder).environment.threads}"
         say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
         for position, result in enumerate(run_rows(request, folder), start=1):
             print_progress(terminal, result, position, len(request.rows))
         check_invariants(request, folder)
-        code = report(terminal, finish(folder, expectations, strictness))
-        say(terminal, page_line(folder))
+        code = report(terminal, finish(folder, expectations, strictness, suite.rows))
+        say(terminal, page_line(folder, suite.command))
         return code
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(make_console(), (results, judge(results, load_expectations(options.expected), strictness_from(options))))
+    expectations = options.suite.expectations(options.expected)
+    return report(make_console(), (results, judge(results, expectations, strictness_from(options), options.suite.rows)))
 
 
 def report(terminal: Console, judged: tuple[Results, list[RowVerdict]]) -> int:
@@ -129,7 +131,7 @@ def verify_rows(options: argparse.Namespace) -> int:
 
 def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
-    tier = TIERS[options.tier]
+    tier = options.suite.tiers[options.tier]
     request = request_from(options, tier.recorded_seeds)
     repeats = tier.records_repeats if options.repeats is None else options.repeats
     record(request, options.expected, options.out or default_folder(f"record-{tier.name}"), make_console(), repeats=repeats)
@@ -207,7 +209,7 @@ def show(options: argparse.Namespace) -> int:
 def summary(options: argparse.Namespace) -> int:
     """`summary`: write what a pull request shows of a past result, whatever its verdict."""
     limit, results = check_limit(options.limit), read_results(options.results)
-    verdicts = judge(results, load_expectations(options.expected), strictness_from(options))
+    verdicts = judge(results, options.suite.expectations(options.expected), strictness_from(options), options.suite.rows)
     base = options.against
     against = Against(str(base), str(options.results), compare_folders(base, options.results)) if base else None
     text = render_summary(results, verdicts, limit, against)
@@ -226,8 +228,8 @@ def report_page(options: argparse.Namespace) -> int:
     with page_makers():
         from bench.report.page.write import write_report
     folder = options.results or latest_folder()
-    results, expectations = read_results(folder), load_expectations(options.expected)
-    verdicts = judge(results, expectations, strictness_from(options))
+    results, expectations = read_results(folder), options.suite.expectations(options.expected)
+    verdicts = judge(results, expectations, strictness_from(options), options.suite.rows)
     base = (str(options.against), read_results(options.against)) if options.against else None
     out = options.out or folder / "report.html"
     print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots_folder(options, out)))

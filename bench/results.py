@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -19,7 +19,7 @@ from gptcore.locks import held
 from gptcore.result import Result
 
 SCHEMA: Final = 2
-TierName = Literal["smoke", "full"]
+TierName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]*$")]
 RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"

@@ -19,8 +19,8 @@ class Terminated(KeyboardInterrupt):
 class Stopped(Exception):  # noqa: N818 - not an error
     """A run that was stopped.  code: what the process exits with, 130 or 143."""
 
-    def __init__(self, stop: KeyboardInterrupt, folder: Path) -> None:
-        super().__init__(f"{name_of(stop)}: finished rows stay in {folder}; go on with {resuming_command(folder)}")
+    def __init__(self, stop: KeyboardInterrupt, folder: Path, command: str) -> None:
+        super().__init__(f"{name_of(stop)}: finished rows stay in {folder}; go on with {resuming_command(folder, command)}")
         self.code = code_of(stop)
 
 
@@ -34,9 +34,9 @@ def name_of(stop: BaseException) -> str:
     return "terminated" if isinstance(stop, Terminated) else "interrupted"
 
 
-def resuming_command(folder: Path) -> str:
-    """The command that goes on with a folder's run."""
-    return f"`python -m bench run --resume {shlex.quote(str(folder))}`"
+def resuming_command(folder: Path, command: str = "python -m bench") -> str:
+    """The command that goes on with a folder's run.  command: what starts the suite's commands."""
+    return f"`{command} run --resume {shlex.quote(str(folder))}`"
 
 
 @contextmanager
@@ -58,9 +58,9 @@ def raise_terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG
 
 
 @contextmanager
-def resumable(folder: Path) -> Iterator[None]:
+def resumable(folder: Path, command: str = "python -m bench") -> Iterator[None]:
     """What runs here can be stopped at any moment.  Raises Stopped for an interruption."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Stopped(stop, folder) from None
+        raise Stopped(stop, folder, command) from None
