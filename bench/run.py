@@ -128,7 +128,8 @@ def checked(request: Request) -> Request:
     """The request with the environment's folders filled in, known to be possible here.  Raises UserError otherwise, before anything runs."""
     tier, sources = request.tier, request.sources
     if not tier.takes_sources and sources != Sources():
-        raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
+        others = [f"use --tier {other.name} with the folders you name" for other in request.suite.tiers.values() if other.takes_sources]
+        raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: {next(iter(others), 'leave the folders out')}")
     check_precision(request.precision, request.device)
     check_seeds(max(request.experiment_of(row).seed for row in request.rows), request.n_seeds)
     if request.timing_only and request.sources.weights:

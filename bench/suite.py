@@ -66,7 +66,7 @@ PUBLISHED = Suite(ROWS, TIERS, DEFAULT_PATH)
 
 
 def run_command(suite: Suite, arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands `list`, `run`, `check`, `record`, `show` and `cache` on a suite, by default the one on this process's command line.
+    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show` and `cache` on a suite, by default the one on this process's command line.
 
     Returns the exit code: 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 or 143 when stopped.
     """

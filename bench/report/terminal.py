@@ -106,7 +106,7 @@ def print_environment(console: Console, results: Results) -> None:
 def print_rows(console: Console, tier: Tier, rows: Sequence[Row] = ROWS) -> None:
     """A table's rows: what each changes of the first one, as flags, and what a tier makes of the whole table."""
     table = Table(title=f"rows of the {tier.name} tier: {tier.about}", title_justify="left")
-    for name in ("row", "what it changes", "published flags", "settings in this tier that differ from its row 1"):
+    for name in ("row", "what it changes", "flags", "settings in this tier that differ from its row 1"):
         table.add_column(name)
     first = rows[0].experiment
     reference = tier.scale(first)
