@@ -298,9 +298,12 @@ def check_published(expectations: Expectations, path: Path) -> None:
     """Raise ExpectationError where a file of the published rows lacks what was published, or speaks of a row that the table does not have."""
     if expectations.published == NOTHING_PUBLISHED:
         raise ExpectationError(f"{path} lacks what was published (published): restore it from git")
-    numbers = {number for of_tier in expectations.baselines.values() for of_kind in of_tier.values() for number in of_kind}
-    if strange := sorted((numbers | set(expectations.published.rows)) - {row.number for row in ROWS}):
-        raise ExpectationError(f"{path} speaks of row {strange[0]}, and the published table has {len(ROWS)}: restore it from git or correct that place")
+    places = [(number, f"published.rows.{number}") for number in expectations.published.rows]
+    for tier, kinds in expectations.baselines.items():
+        places += [(number, f"baselines.{tier}.{kind}.{number}") for kind, baselines in kinds.items() for number in baselines]
+    for number, place in places:
+        if number > ROWS[-1].number:
+            raise ExpectationError(f"{path} breaks the schema ({place}: the table has {len(ROWS)} rows): restore it from git or correct that place")
 
 
 def check_tiers(expectations: Expectations, tiers: Collection[str]) -> None:

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return guarded(lambda: COMMANDS[words[0]](words[1:]))
         return guarded(lambda: run(make_parser().parse_args(words)))
     except KeyboardInterrupt:
-        print("interrupted: no file was written", file=sys.stderr)
+        print("interrupted: what was not told as saved was not written", file=sys.stderr)
         return 130
 
 
@@ -100,7 +100,7 @@ def train(
 def within_memory(
     attempt: Callable[[FrozenStates | None], Trained], experiment: Experiment, inputs: Inputs, device: torch.device, execution: Execution
 ) -> Trained:
-    """What a training gives; where memory runs out, tried again with less of it for the frozen part.  Raises OutOfMemoryError where that does not help either."""
+    """What an attempt gives; where memory runs out, another with less for the frozen part.  Raises OutOfMemoryError where that does not help either."""
     budget, held = None, 0
     while True:
         try:

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-import bench.options
 import bench.plan
 import bench.resuming
 import bench.run
+import bench.tiers
 from bench.__main__ import main
 from bench.expectations import save_expectations
 from bench.options import make_parser
@@ -21,7 +21,7 @@ from gptcore.state_cache import StateCache, default_folder
 
 @pytest.fixture(autouse=True)
 def toy_smoke(monkeypatch, toy_tier):
-    monkeypatch.setitem(bench.options.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
 
 
 @pytest.fixture
