@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,15 +48,15 @@ from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
 
 
-def main(arguments: Sequence[str] | None = None, suite: Suite = PUBLISHED) -> int:
-    """Run one command on a suite.
+def main(arguments: Sequence[str] | None = None, suite: Suite | Callable[[], Suite] = PUBLISHED) -> int:
+    """Run one command on a suite, or on the one that a function makes.
 
     Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated,
     141 where nobody reads the output any more.
     """
     try:
         with terminable():
-            return guarded(lambda: obey(make_parser(suite).parse_args(arguments)))
+            return guarded(lambda: obey(make_parser(suite if isinstance(suite, Suite) else suite()).parse_args(arguments)))
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code

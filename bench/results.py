@@ -19,7 +19,8 @@ from gptcore.locks import held
 from gptcore.result import Result
 
 SCHEMA: Final = 2
-TierName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]*$")]
+TIER_NAME = "^[a-z][a-z0-9_-]*$"
+TierName = Annotated[str, Field(pattern=TIER_NAME)]
 RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"

@@ -10,7 +10,7 @@ from itertools import tee
 from gptcore.classifier import Classification, Classifier
 from gptcore.command_line import path_argument
 from gptcore.device import DEVICES, pick_device
-from gptcore.errors import DataError
+from gptcore.errors import DataError, UsageError
 from gptcore.execution import set_threads
 from gptcore.export import export_classifier, export_parts
 from gptcore.saved import load_classifier
@@ -24,6 +24,8 @@ def classify(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line: text, label, name, probability of class 1, logits")
     options = parser.parse_args(arguments)
+    if not options.texts and sys.stdin.isatty():
+        raise UsageError("no text was given: write one or more behind the command, or pipe them in, one a line")
     set_threads(options.threads)
     classifier = load_classifier(options.model, pick_device(options.device))
     for line in answers(classifier, options.texts or read_lines(sys.stdin.buffer), as_json=options.json):

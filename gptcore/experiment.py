@@ -59,6 +59,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for item in fields(self):
+            check_type(item.name, getattr(self, item.name), type(item.default))
             check_range(item.name, getattr(self, item.name), item.metadata)
         self._check_context_length()
         if self.no_padding and self.batch_size != 1:
@@ -78,6 +79,12 @@ class Experiment:
                 f"--context_length {self.context_length} is not possible: give {LONGEST_TRAINING_EXAMPLE}, {MODEL_CONTEXT_LENGTH} "
                 f"or a number from 1 to {longest}"
             )
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise UsageError where `value` is not of the kind; a whole number will do for a fractional one."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise UsageError(f"--{name} {value!r} is of type {type(value).__name__}: give one of type {kind.__name__}")
 
 
 def check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:

@@ -98,9 +98,9 @@ def read_description(folder: Path) -> Description:
     path = folder / DESCRIPTION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise AssetError(f"{folder} holds no {DESCRIPTION}: name a folder that `python -m gptcore --save` wrote") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} cannot be read ({error}): restore the folder, or train and save again") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
