@@ -52,7 +52,7 @@ class Request:
     """What to run, where, on which inputs.  `seed` None: the rows' own."""
 
     tier: Tier
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     device: torch.device
     sources: Sources = Sources()
     seed: int | None = None

@@ -5,6 +5,17 @@ What it reads: `Inputs`, made of a `Dataset` (`read_csv_folder`), a `Tokenizer` 
 `gather_inputs` fetches the published ones, or takes the folders that `Sources` names.
 What comes of it: `finetune_classifier` returns the `Classifier` as well; `save_classifier`, `load_classifier`, `export_classifier`, `export_parts`.
 Every error that a person can mend is a `UserError`; its text says how.
+
+>>> import torch
+>>> texts = Split(("win cash now", "see you soon", "a free prize", "on my way") * 4, (1, 0, 1, 0) * 4)
+>>> inputs = Inputs(Dataset(texts, texts, texts, classes=("ham", "spam")), byte_tokenizer(), weights=None)
+>>> tiny = GPTConfig("tiny", width=16, n_layer=2, n_head=2, vocabulary_size=257, context_length=16)
+>>> experiment = Experiment(model_size=tiny, weights="random", trainable_layers="all", learning_rate=1e-2)
+>>> result, classifier = finetune_classifier(experiment, inputs, device=torch.device("cpu"))
+>>> result.counts["test"]
+Count(right=16, n=16)
+>>> [answer.name for answer in classifier.classify(["a free prize", "see you soon"])]
+['spam', 'ham']
 """
 
 from gptcore.answers import Answers, Count
