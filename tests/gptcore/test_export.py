@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
@@ -43,6 +45,8 @@ def run_code(code, folder, texts):
 
 
 def test_transformers_computes_the_same_logits(row, classifier_of, tmp_path):
+    if "disable_causal_mask" in row[1] and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("this version of transformers may not know `is_causal`")
     classifier = classifier_of(**row[1])
     export = export_parts if why_not_alone(classifier.experiment) else export_classifier
     export(classifier, tmp_path / "out")
