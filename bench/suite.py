@@ -74,7 +74,8 @@ PUBLISHED = Suite(ROWS, TIERS, DEFAULT_PATH)
 
 
 def run_command(suite: Suite | Callable[[], Suite], arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary` and `cache`, by default the one on this process's command line.
+    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary`, `report` and `cache`: the one on this process's command line
+    unless another is given.
 
     suite: a suite, or a function that makes it, whose UserErrors are then told in one sentence, too.
     Returns the exit code: 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 or 143 when stopped.
