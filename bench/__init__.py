@@ -2,8 +2,8 @@
 
 A table: `Row` is a number, a name and an `Experiment`; `Tier` says at what size rows run and on what; `Suite` is a table with its tiers and its file of
 expectations.  `PUBLISHED` is the suite of this repository, with the nineteen rows in `ROWS`.
-On the command line: `run_command` gives a suite of your own the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary`,
-`report` and `cache`.
+On the command line: `run_command` gives a suite of your own the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary`
+and `cache`.
 In Python: a `Request` says what to run where (`checked` says whether that can be); `start_run` makes its results folder, `run_rows` runs the rows,
 `check_invariants` checks the run as a whole, `finish` judges it and writes the table; `holds` sums up.  `read_results` reads a folder, `judge` judges it.
 Every error that a person can mend is a `gptcore.UserError`.

@@ -95,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
             print_progress(terminal, result, position, len(request.rows))
         check_invariants(request, folder)
         code = report(terminal, finish(folder, expectations, strictness, suite.rows))
-        say(terminal, page_line(folder, suite.command))
+        if suite is PUBLISHED:
+            say(terminal, page_line(folder))
         return code
 
 
@@ -228,8 +229,8 @@ def report_page(options: argparse.Namespace) -> int:
     with page_makers():
         from bench.report.page.write import write_report
     folder = options.results or latest_folder()
-    results, expectations = read_results(folder), options.suite.expectations(options.expected)
-    verdicts = judge(results, expectations, strictness_from(options), options.suite.rows)
+    results, expectations = read_results(folder), load_expectations(options.expected)
+    verdicts = judge(results, expectations, strictness_from(options))
     base = (str(options.against), read_results(options.against)) if options.against else None
     out = options.out or folder / "report.html"
     print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots_folder(options, out)))

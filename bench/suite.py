@@ -74,7 +74,7 @@ PUBLISHED = Suite(ROWS, TIERS, DEFAULT_PATH)
 
 
 def run_command(suite: Suite | Callable[[], Suite], arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary`, `report` and `cache`: the one on this process's command line
+    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary` and `cache`: the one on this process's command line
     unless another is given.
 
     suite: a suite, or a function that makes it, whose UserErrors are then told in one sentence, too.

@@ -87,9 +87,9 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
     say(console, closing_line(verdicts), "bold")
 
 
-def page_line(folder: Path, command: str = "python -m bench") -> str:
-    """How to see a run in a browser.  command: what starts the suite's commands."""
-    return f"as a page for a browser: {command} report {shlex.quote(str(folder))}"
+def page_line(folder: Path) -> str:
+    """How to see a run in a browser."""
+    return f"as a page for a browser: python -m bench report {shlex.quote(str(folder))}"
 
 
 def print_environment(console: Console, results: Results) -> None:

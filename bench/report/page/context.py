@@ -180,9 +180,8 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
 def commands_of(results: Results, folder: Path, base: str | None) -> Iterator[Command]:
     """How to do it all again."""
     place = shlex.quote(str(folder))
-    program = results.info.command.partition(" run ")[0]
     yield Command("the same run", f"{results.info.command} --rows {row_ranges(results.info.rows)}")
-    yield Command("judge the folder again", f"{program} check {place}")
-    yield Command("write this page again", f"{program} report {place}{f' --against {shlex.quote(base)}' if base else ''}")
+    yield Command("judge the folder again", f"python -m bench check {place}")
+    yield Command("write this page again", f"python -m bench report {place}{f' --against {shlex.quote(base)}' if base else ''}")
     for number in results.info.rows:
         yield Command(f"row {number} alone", f"{results.info.command} --rows {number}")
