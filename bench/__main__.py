@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -38,12 +38,12 @@ from bench.report.text import as_json, say
 from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
-from bench.rows import find_row, select_rows
+from bench.rows import select_rows
 from bench.run import default_folder, finish, latest_folder
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable
-from bench.tiers import TIERS
+from bench.suite import PUBLISHED, Suite
 from bench.verdicts.judge import holds, judge, judge_row
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
@@ -56,15 +56,15 @@ from gptcore.state_cache import StateCache
 from gptcore.state_cache import default_folder as default_states_folder
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+def main(arguments: Sequence[str] | None = None, suite: Suite | Callable[[], Suite] = PUBLISHED) -> int:
+    """Run one command on a suite, or on the one that a function makes.
 
     Returns 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 when interrupted and 143 when terminated,
     141 where nobody reads the output any more.
     """
     try:
         with terminable():
-            return guarded(lambda: obey(make_parser().parse_args(arguments)))
+            return guarded(lambda: obey(make_parser(suite if isinstance(suite, Suite) else suite()).parse_args(arguments)))
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.code
@@ -85,34 +85,39 @@ def console() -> None:
 
 def list_rows(options: argparse.Namespace) -> int:
     """`list`: print the table of rows."""
-    print_rows(make_console(), TIERS[options.tier])
+    print_rows(make_console(), options.suite.tiers[options.tier], options.suite.rows)
     return 0
 
 
 def run(options: argparse.Namespace) -> int:
     """`run`: run rows, show them as they end, then judge."""
-    expectations = load_expectations(options.expected)
+    suite: Suite = options.suite
+    expectations = suite.expectations(options.expected)
     strictness = strictness_from(options)
     terminal = make_console(stderr=options.json, quiet=options.quiet)
     request, folder = begin(options)
-    with resumable(folder), in_use(folder):
+    with resumable(folder, suite.command), in_use(folder):
         info = read_info(folder)
         where = f"{request.device}, threads: {info.environment.threads}"
         say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
+        rows = {row.number: row for row in request.rows}
         with displaying(terminal, watch(request.rows, request.experiment_of, info, expectations)) as display:
             for result in run_rows(request, folder, display.begin):
-                display.end(result, judge_row(find_row(result.row), result, info, expectations, strictness))
+                display.end(result, judge_row(rows[result.row], result, info, expectations, strictness))
             display.pass_to("checking invariants")
             check_invariants(request, folder)
-        code = report(folder, finish(folder, expectations, strictness), options)
-        say(terminal, page_line(folder))
+        code = report(folder, finish(folder, expectations, strictness, suite.rows), options)
+        if suite is PUBLISHED:
+            say(terminal, page_line(folder))
         return code
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results = read_results(options.results)
-    return report(options.results, (results, judge(results, load_expectations(options.expected), strictness_from(options))), options)
+    suite: Suite = options.suite
+    expectations = suite.expectations(options.expected)
+    return report(options.results, (results, judge(results, expectations, strictness_from(options), suite.rows)), options)
 
 
 def report(folder: Path, judged: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
@@ -128,7 +133,7 @@ def report(folder: Path, judged: tuple[Results, list[RowVerdict]], options: argp
 def verify_rows(options: argparse.Namespace) -> int:
     """`verify`: rows of a folder once more, bit by bit.  Returns 1 where one is not identical."""
     terminal = make_console()
-    rerun = prepare(options.results, select_rows(options.rows) if options.rows else None)
+    rerun = prepare(options.results, select_rows(options.rows, options.suite.rows) if options.rows else None, options.suite)
     verified = []
     for row in verify(rerun):
         verified.append(row)
@@ -173,7 +178,7 @@ def fetch(options: argparse.Namespace) -> int:
 
 def record_rows(options: argparse.Namespace) -> int:
     """`record`: make rows the new baselines."""
-    tier = TIERS[options.tier]
+    tier = options.suite.tiers[options.tier]
     request = request_from(options, tier.recorded_seeds)
     repeats = tier.records_repeats if options.repeats is None else options.repeats
     record(request, options.expected, options.out or default_folder(f"record-{tier.name}"), make_console(), repeats=repeats)
@@ -252,7 +257,7 @@ def show(options: argparse.Namespace) -> int:
 def summary(options: argparse.Namespace) -> int:
     """`summary`: write what a pull request shows of a past result, whatever its verdict."""
     limit, results = check_limit(options.limit), read_results(options.results)
-    verdicts = judge(results, load_expectations(options.expected), strictness_from(options))
+    verdicts = judge(results, options.suite.expectations(options.expected), strictness_from(options), options.suite.rows)
     base = options.against
     against = Against(str(base), str(options.results), compare_folders(base, options.results)) if base else None
     text = render_summary(results, verdicts, limit, against)

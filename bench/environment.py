@@ -39,8 +39,11 @@ class Environment:
     code: str
 
 
-def describe_environment(device: torch.device) -> Environment:
-    """The environment as training on `device` finds it.  Deterministic algorithms are used wherever torch has them; it warns where it has none."""
+def describe_environment(device: torch.device, checkout: Path = CHECKOUT) -> Environment:
+    """The environment as training on `device` finds it, at a checkout's commit.
+
+    Deterministic algorithms are used wherever torch has them; it warns where it has none.
+    """
     with reproducible():
         deterministic = torch.are_deterministic_algorithms_enabled()
     return Environment(
@@ -56,8 +59,8 @@ def describe_environment(device: torch.device) -> Environment:
         cuda=torch.version.cuda or "",
         deterministic_algorithms=deterministic,
         environment_variables={name: value for name, value in sorted(os.environ.items()) if name in NUMERICAL_VARIABLES},
-        git_commit=_git("rev-parse", "HEAD"),
-        git_dirty=bool(_git("status", "--porcelain")),
+        git_commit=_git(checkout, "rev-parse", "HEAD"),
+        git_dirty=bool(_git(checkout, "status", "--porcelain")),
         code=code_digest(),
     )
 
@@ -88,9 +91,9 @@ NUMERICAL_VARIABLES = frozenset(
 )
 
 
-def _git(*arguments: str) -> str:
+def _git(checkout: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=True)  # noqa: S603, S607
+        done = subprocess.run(["git", *arguments], cwd=checkout, capture_output=True, text=True, check=True)  # noqa: S603, S607
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()

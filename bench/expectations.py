@@ -1,17 +1,18 @@
 """`expected_results.json`: what was published, what we recorded, and how far a figure may stray.  One schema, one loader, one writer."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from bench.documents import DocumentError, OtherVersionError, check_version, read_document, validated
 from bench.results import STRICT, TierName
-from bench.rows import ROWS
+from bench.rows import LARGEST_NUMBER, ROWS
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
@@ -20,6 +21,7 @@ from gptcore.files import write_text_atomically
 SCHEMA: Final = 2
 LOSSES = ("train_loss", "validation_loss")
 SEED_METRICS = (*LOSSES, *(f"{split}_accuracy" for split in SPLITS))
+PUBLISHED_TIERS = ("smoke", "full")
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
 
 
@@ -41,7 +43,7 @@ def _check_order(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
-RowNumber = Annotated[int, Field(ge=ROWS[0].number, le=ROWS[-1].number)]
+RowNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Date = Annotated[str, AfterValidator(_check_date)]
 Number = Annotated[float, Field(ge=-1e30, le=1e30)]  # so that squares and sums stay finite
@@ -100,6 +102,18 @@ class Published:
     def __post_init__(self) -> None:
         if set(self.reruns) != set(SPLITS):
             raise ValueError("reruns are told of each split")
+
+
+UNKNOWN = hashlib.sha256(b"").hexdigest()
+NOTHING_PUBLISHED = Published(
+    source="nothing is published of these rows",
+    hardware="none",
+    data_digest=UNKNOWN,
+    tokenizer_digest=UNKNOWN,
+    reruns=dict.fromkeys(SPLITS, 0),
+    flaws=(),
+    rows={},
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -246,38 +260,64 @@ Baselines = dict[TierName, dict[str, dict[RowNumber, Baseline]]]
 class Expectations:
     """The whole file.  Baselines are keyed by tier, kind of run (device class, and precision where not float32) and row.
 
-    methods: how each kind of band is derived, in words.
+    published: left out of the file where nothing is.  methods: how each kind of band is derived, in words.
     """
 
     schema_version: Literal[2]
-    published: Published
+    published: Published = Field(default=NOTHING_PUBLISHED, kw_only=True)
     policies: dict[TierName, TierPolicy]
     methods: dict[str, str]
     baselines: Baselines
 
     def __post_init__(self) -> None:
-        missing = set(get_args(TierName)) - set(self.policies)
-        if missing:
-            raise ValueError(f"the policy of the {' and '.join(sorted(missing))} tier is missing")
+        check_tiers(self, self.baselines)
 
 
-def load_expectations(path: Path = DEFAULT_PATH) -> Expectations:
-    """The file's content.  Raises ExpectationError where it is missing or breaks the schema."""
+def load_expectations(path: Path = DEFAULT_PATH, tiers: Collection[str] | None = None) -> Expectations:
+    """The file's content.  tiers: those it must have policies of; by default the published rows', whose file must hold what was published, too.
+
+    Raises ExpectationError where the file is missing, breaks the schema or lacks any of that.
+    """
     try:
         document = read_document(path)
         check_version(document, SCHEMA)
-        return validated(Expectations, document)
+        expectations = validated(Expectations, document)
     except OSError as error:
         raise ExpectationError(f"{path} cannot be read ({error.strerror}): name the file of expectations with --expected") from error
     except OtherVersionError as error:
         raise ExpectationError(f"{path} {error}: restore it from git, or record anew") from error
     except DocumentError as error:
         raise ExpectationError(f"{path} breaks the schema ({error}): restore it from git or correct that place") from error
+    if tiers is None:
+        check_published(expectations, path)
+    check_tiers(expectations, PUBLISHED_TIERS if tiers is None else tiers)
+    return expectations
+
+
+def check_published(expectations: Expectations, path: Path) -> None:
+    """Raise ExpectationError where a file of the published rows lacks what was published, or speaks of a row that the table does not have."""
+    if expectations.published == NOTHING_PUBLISHED:
+        raise ExpectationError(f"{path} lacks what was published (published): restore it from git")
+    places = [(number, f"published.rows.{number}") for number in expectations.published.rows]
+    for tier, kinds in expectations.baselines.items():
+        places += [(number, f"baselines.{tier}.{kind}.{number}") for kind, baselines in kinds.items() for number in baselines]
+    for number, place in places:
+        if number > ROWS[-1].number:
+            raise ExpectationError(f"{path} breaks the schema ({place}: the table has {len(ROWS)} rows): restore it from git or correct that place")
+
+
+def check_tiers(expectations: Expectations, tiers: Collection[str]) -> None:
+    """Raise ExpectationError where one of the tiers has no policy."""
+    if missing := sorted(set(tiers) - set(expectations.policies)):
+        raise ExpectationError(
+            f"the policy of the {' and '.join(missing)} tier is missing from the file of expectations: add it, or name another with --expected"
+        )
 
 
 def save_expectations(path: Path, expectations: Expectations) -> None:
     """Write the file in its canonical form, all or nothing."""
-    write_text_atomically(path, pretty(TypeAdapter(Expectations).dump_python(expectations, mode="json", exclude_none=False)) + "\n")
+    left_out = {"published"} if expectations.published == NOTHING_PUBLISHED else set()
+    write_text_atomically(path, pretty(TypeAdapter(Expectations).dump_python(expectations, mode="json", exclude_none=False, exclude=left_out)) + "\n")
 
 
 def pretty(value: Any, indent: str = "") -> str:

@@ -8,12 +8,11 @@ import torch
 
 from bench.comparison.bisect import Criterion
 from bench.executors.choice import EXECUTORS, Executor
-from bench.expectations import DEFAULT_PATH
 from bench.report.summary import COMMENT_LIMIT
 from bench.report.text import FORMATS
 from bench.rows import select_rows
 from bench.run import CHECKPOINT_SECONDS, RESULTS, Request, checked
-from bench.tiers import TIERS
+from bench.suite import PUBLISHED, Suite
 from bench.verdicts.verdict import Strictness
 from gptcore.command_line import path_argument
 from gptcore.device import DEVICES, pick_device
@@ -28,14 +27,21 @@ SPEED_ROWS = "1-5,11,16"
 RERUN_FLAGS = {"device": str, "seed": int, "seeds": int, "threads": int}
 
 
-def add_tier(add: AddOption) -> None:
+def suite_of(options: argparse.Namespace) -> Suite:
+    """The suite whose parser made the options; the published one where another parser did, as pytest's."""
+    suite: Suite = getattr(options, "suite", PUBLISHED)
+    return suite
+
+
+def add_tier(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add `--tier`."""
-    add("--tier", choices=list(TIERS), default="smoke", help="; ".join(f"{tier.name}: {tier.about}" for tier in TIERS.values()))
+    names = list(suite.tiers)
+    add("--tier", choices=names, default=names[0], help="; ".join(f"{tier.name}: {tier.about}" for tier in suite.tiers.values()))
 
 
-def add_expected(add: AddOption) -> None:
+def add_expected(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add `--expected`."""
-    add("--expected", type=path_argument, default=DEFAULT_PATH, help="file of expectations (default: the checkout's expected_results.json)")
+    add("--expected", type=path_argument, default=suite.expected, help=f"file of expectations (default: the checkout's {suite.expected.name})")
 
 
 def add_out(add: AddOption) -> None:
@@ -119,9 +125,9 @@ def strictness_from(options: argparse.Namespace) -> Strictness:
     return Strictness.STRICT if options.strict else Strictness.LENIENT if options.lenient else Strictness.USUAL
 
 
-def add_request(add: AddOption) -> None:
+def add_request(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add tier, rows, device, seed, way of computing, and folders that replace the published inputs."""
-    add_tier(add)
+    add_tier(add, suite)
     add("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
     add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
@@ -152,14 +158,15 @@ def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
 
 def device_name(options: argparse.Namespace) -> str:
     """The device that was asked for, else the tier's."""
-    return options.device or TIERS[options.tier].default_device
+    return options.device or suite_of(options).tiers[options.tier].default_device
 
 
 def unchecked(options: argparse.Namespace, device: torch.device, n_seeds: int = 1) -> Request:
     """The request on a device, whether or not it can run.  Raises UsageError for options that are none."""
+    suite = suite_of(options)
     return Request(
-        tier=TIERS[options.tier],
-        rows=select_rows(options.rows),
+        tier=suite.tiers[options.tier],
+        rows=select_rows(options.rows, suite.rows),
         device=device,
         sources=sources_from(options),
         seed=options.seed,
@@ -171,6 +178,7 @@ def unchecked(options: argparse.Namespace, device: torch.device, n_seeds: int = 
         threads=options.threads,
         execution=execution_from(options),
         checkpoint_every=options.checkpoint_every,
+        suite=suite,
     )
 
 
@@ -213,14 +221,16 @@ def add_history(commands: Any) -> argparse.ArgumentParser:
     return looking_back
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Nineteen fine-tuning experiments as regression checks.", allow_abbrev=False)
+def make_parser(suite: Suite = PUBLISHED) -> argparse.ArgumentParser:
+    """The parser of all commands that a suite has."""
+    about = f"{len(suite.rows)} fine-tuning experiments as regression checks."
+    parser = argparse.ArgumentParser(prog=suite.command, description=about, allow_abbrev=False)
+    parser.set_defaults(suite=suite)
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="print the rows and their settings", allow_abbrev=False)
-    add_tier(listing.add_argument)
+    add_tier(listing.add_argument, suite)
     running = commands.add_parser("run", help="run rows and judge them", allow_abbrev=False)
-    add_request(running.add_argument)
+    add_request(running.add_argument, suite)
     add_out(running.add_argument)
     add_resume(running.add_argument)
     add_executor(running.add_argument)
@@ -231,9 +241,30 @@ def make_parser() -> argparse.ArgumentParser:
     verifying.add_argument("--rows", help="numbers and ranges such as 1,4-5 (default: all that the folder holds)")
     verifying.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
     recording = commands.add_parser("record", help="run rows twice, with other seeds and under other rounding, as the new baselines", allow_abbrev=False)
-    add_request(recording.add_argument)
+    add_request(recording.add_argument, suite)
     recording.add_argument("--repeats", action=argparse.BooleanOptionalAction, help="measure the spread of rounding (default: in the smoke tier)")
     add_out(recording.add_argument)
+    showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
+    showing.add_argument("results", type=path_argument)
+    summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)
+    summing.add_argument("results", type=path_argument)
+    summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
+    summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
+    summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
+    caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
+    caching.add_argument("action", choices=("list", "clear"))
+    for command in (running, checking, recording, showing, summing):
+        add_expected(command.add_argument, suite)
+    for command in (running, checking, showing, summing):
+        add_strictness(command.add_argument)
+        add_output(command.add_argument)
+    if suite is PUBLISHED:
+        add_commands_of_the_published(commands)
+    return parser
+
+
+def add_commands_of_the_published(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that are about the published rows, or about this repository."""
     examining = commands.add_parser(
         "doctor", help="look at this machine before an hour is spent: can it run what `run` with the same options would?", allow_abbrev=False
     )
@@ -249,14 +280,8 @@ def make_parser() -> argparse.ArgumentParser:
     fetching.set_defaults(tier="full")
     fetching.add_argument("--quiet", action="store_true", help="print only what is missing")
     fetching.add_argument("--json", action="store_true", help="print one JSON object on standard output (keys: bench/report/fetching.py)")
-    showing = commands.add_parser("show", help="print a past result", allow_abbrev=False)
-    showing.add_argument("results", type=path_argument)
-    summing = commands.add_parser("summary", help="write what a pull request shows of a past result, as Markdown", allow_abbrev=False)
-    summing.add_argument("results", type=path_argument)
-    summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
-    summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
-    summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
     reporting, looking_back = add_report(commands), add_history(commands)
+    add_strictness(reporting.add_argument)
     add_speed(commands)
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
     finding.add_argument("results", type=path_argument, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
@@ -283,12 +308,5 @@ def make_parser() -> argparse.ArgumentParser:
     measuring.add_argument("--judge-again", action="store_true", help="run nothing: judge the runs that an earlier measurement left in --out once more")
     measuring.add_argument("--only", metavar="TEXT", help="only defects with this in their name or module")
     add_out(measuring.add_argument)
-    caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
-    caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, examining, showing, summing, reporting, looking_back, finding, measuring):
+    for command in (examining, finding, measuring, reporting, looking_back):
         add_expected(command.add_argument)
-    for command in (running, checking, showing, summing, reporting):
-        add_strictness(command.add_argument)
-    for command in (running, checking, showing, summing):
-        add_output(command.add_argument)
-    return parser

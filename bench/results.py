@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -20,7 +20,8 @@ from gptcore.locks import held
 from gptcore.result import Result
 
 SCHEMA: Final = 2
-TierName = Literal["smoke", "full"]
+TIER_NAME = "^[a-z][a-z0-9_-]*$"
+TierName = Annotated[str, Field(pattern=TIER_NAME)]
 RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"

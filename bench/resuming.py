@@ -10,9 +10,10 @@ from pathlib import Path
 from bench.environment import Environment, describe_environment
 from bench.executors.check import check_executor
 from bench.executors.choice import Executor
-from bench.options import add_request, executor_from, make_parser, request_from
+from bench.options import add_request, executor_from, make_parser, request_from, suite_of
 from bench.results import ResultsError, RunInfo, read_info
 from bench.run import Request, start_run
+from bench.suite import PUBLISHED, Suite
 from gptcore.errors import UsageError
 from gptcore.execution import set_threads
 
@@ -27,7 +28,7 @@ def begin(options: argparse.Namespace) -> tuple[Request, Path]:
         request = placed(request_from(options), executor)
         return request, start_run(request, options.out)
     refuse_other_options(options)
-    return placed(resume(options.resume), executor), options.resume
+    return placed(resume(options.resume, suite_of(options)), executor), options.resume
 
 
 def placed(request: Request, executor: Executor | None) -> Request:
@@ -40,7 +41,7 @@ def placed(request: Request, executor: Executor | None) -> Request:
 def refuse_other_options(options: argparse.Namespace) -> None:
     """Raise UsageError where something is asked beside `--resume` that a folder's run has been asked already."""
     blank = argparse.ArgumentParser()
-    add_request(blank.add_argument)
+    add_request(blank.add_argument, suite_of(options))
     usual = vars(blank.parse_args([])) | {"out": None}
     known = {"tier": read_info(options.resume).tier}  # which a nox session always says
     if also := [name for name, value in usual.items() if getattr(options, name) not in (value, known.get(name, value))]:
@@ -48,15 +49,15 @@ def refuse_other_options(options: argparse.Namespace) -> None:
         raise UsageError(f"--resume goes on with what {options.resume} was asked, and {flags} asks for something else: leave that out, or start a new run")
 
 
-def resume(folder: Path) -> Request:
+def resume(folder: Path, suite: Suite = PUBLISHED) -> Request:
     """The request of a folder's run, ready to go on.
 
     Raises ResultsError for a folder without a run, or one that was begun by other code, other versions or on another machine.
     """
     info = read_info(folder)
-    request = request_of(info, folder)
+    request = request_of(info, folder, suite)
     set_threads(request.threads, request.tier.threads)
-    if changes := differences(info.environment, describe_environment(request.device)):
+    if changes := differences(info.environment, describe_environment(request.device, suite.folder)):
         raise ResultsError(
             f"{folder} cannot be continued here, {'; '.join(changes)}: rows of one table must come from the same code, versions and machine; "
             "go back to those, or start a new run"
@@ -64,12 +65,12 @@ def resume(folder: Path) -> Request:
     return request
 
 
-def request_of(info: RunInfo, folder: Path) -> Request:
+def request_of(info: RunInfo, folder: Path, suite: Suite = PUBLISHED) -> Request:
     """What a folder's run was asked.  Raises ResultsError where its command is none of this version, UserError where it cannot run here."""
-    _, _, _, *words = shlex.split(info.command) or [""] * 3
+    words = shlex.split(info.command)[1 + len(suite.program) :]
     try:
         with redirect_stderr(io.StringIO()):
-            options = make_parser().parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
+            options = make_parser(suite).parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
     except SystemExit as error:
         raise ResultsError(f"{folder} was asked `{info.command}`, which this version does not know: use the version that began it") from error
     request = request_from(options)

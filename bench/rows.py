@@ -9,6 +9,7 @@ from gptcore.errors import UsageError
 from gptcore.experiment import Experiment
 from gptcore.model import GPT2_SIZES, GPTConfig
 
+LARGEST_NUMBER = 999
 MEDIUM, LARGE, XL = (GPT2_SIZES[name] for name in ("gpt2-medium (355M)", "gpt2-large (774M)", "gpt2-xl (1558M)"))
 
 
@@ -44,27 +45,27 @@ ROWS = (
 )
 
 
-def find_row(number: int) -> Row:
-    """The row with this number.  Raises UsageError where the table has none."""
-    for row in ROWS:
+def find_row(number: int, rows: Sequence[Row] = ROWS) -> Row:
+    """The row of a table with this number.  Raises UsageError where it has none."""
+    for row in rows:
         if row.number == number:
             return row
-    raise UsageError(f"row {number} does not exist: the table has rows 1 to {len(ROWS)} (see `python -m bench list`)")
+    raise UsageError(f"row {number} does not exist: the table has rows {rows[0].number} to {rows[-1].number} (see the command `list`)")
 
 
-def select_rows(selection: str) -> tuple[Row, ...]:
+def select_rows(selection: str, rows: Sequence[Row] = ROWS) -> tuple[Row, ...]:
     """The rows of a selection such as `1,4-5` or `all`, in the table's order, each once.  Raises UsageError for anything else."""
     if selection == "all":
-        return ROWS
+        return tuple(rows)
     numbers: set[int] = set()
     for part in selection.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not _is_number(first) or (dash and not _is_number(last)) or (dash and int(first) > int(last)):
             raise UsageError(f"--rows {selection} is not a selection of rows: write numbers and ranges such as 1,4-5, or all")
         for end in (first, last or first):
-            find_row(int(end))
+            find_row(int(end), rows)
         numbers.update(range(int(first), int(last or first) + 1))
-    return tuple(row for row in ROWS if row.number in numbers)
+    return tuple(row for row in rows if row.number in numbers)
 
 
 def _is_number(text: str) -> bool:
@@ -76,9 +77,9 @@ def changed_settings(experiment: Experiment, reference: Experiment) -> dict[str,
     return {item.name: getattr(experiment, item.name) for item in fields(Experiment) if getattr(experiment, item.name) != getattr(reference, item.name)}
 
 
-def published_flags(row: Row) -> str:
-    """The row as flags of `python -m gptcore`."""
-    return flags_of(changed_settings(row.experiment, Experiment()))
+def published_flags(row: Row, reference: Experiment = Experiment()) -> str:  # noqa: B008 - it is frozen
+    """What sets a row apart from another experiment, as flags of `python -m gptcore`."""
+    return flags_of(changed_settings(row.experiment, reference))
 
 
 def flags_of(settings: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import math
 import shlex
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
@@ -22,7 +22,8 @@ from bench.recording.baselines import with_baselines
 from bench.recording.perturb import perturbed_tier
 from bench.report.markdown import render_markdown
 from bench.results import RUN_FILE, SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, readable_row, write_row, write_texts
-from bench.rows import Row
+from bench.rows import ROWS, Row
+from bench.suite import PUBLISHED, Suite
 from bench.tiers import Tier
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import RowVerdict, Strictness
@@ -54,7 +55,7 @@ class Request:
     """
 
     tier: Tier
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     device: torch.device
     sources: Sources = Sources()
     seed: int | None = None
@@ -68,6 +69,7 @@ class Request:
     checkpoint_every: float = CHECKPOINT_SECONDS
     executor: Executor = Executor()
     part: int | None = None
+    suite: Suite = PUBLISHED
 
     @property
     def command(self) -> str:
@@ -92,7 +94,7 @@ class Request:
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
         switches = {"--plain": self.execution.plain, "--compile": self.execution.compiled, "--timing-only": self.timing_only}
-        return " ".join(("python -m bench run", *given, *(flag for flag, is_on in switches.items() if is_on)))
+        return " ".join((f"{self.suite.command} run", *given, *(flag for flag, is_on in switches.items() if is_on)))
 
     @property
     def selection(self) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ class Request:
     def chosen(self) -> tuple[str, ...]:
         """The components that the person replaced, of those figures depend on."""
         replaced = {
-            "settings": self.seed not in (None, Experiment().seed) or self.timing_only,
+            "settings": (self.seed is not None and any(row.experiment.seed != self.seed for row in self.rows)) or self.timing_only,
             "data": self.sources.data or self.sources.limit_train,
             "tokenizer": self.sources.tokenizer,
             "weights": self.sources.weights or self.timing_only or self.perturbation,
@@ -132,9 +134,10 @@ def checked(request: Request) -> Request:
     """The request with the environment's folders filled in, known to be possible here.  Raises UserError otherwise, before anything runs."""
     tier, sources = request.tier, request.sources
     if not tier.takes_sources and sources != Sources():
-        raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: use --tier full with the folders you name")
+        others = [f"use --tier {other.name} with the folders you name" for other in request.suite.tiers.values() if other.takes_sources]
+        raise UsageError(f"the {tier.name} tier carries its own texts, tokenizer and weights: {next(iter(others), 'leave the folders out')}")
     check_precision(request.precision, request.device)
-    check_seeds(Experiment().seed if request.seed is None else request.seed, request.n_seeds)
+    check_seeds(max(request.experiment_of(row).seed for row in request.rows), request.n_seeds)
     if request.timing_only and request.sources.weights:
         raise UsageError("--timing-only runs every row with random weights: leave the folder of weights out")
     request = replace(request, sources=sources.with_environment() if tier.takes_sources and not request.timing_only else sources)
@@ -192,7 +195,7 @@ def describe_run(request: Request) -> RunInfo:
         rows=tuple(row.number for row in request.rows),
         chosen=request.chosen,
         command=request.command,
-        environment=describe_environment(request.device),
+        environment=describe_environment(request.device, request.suite.folder),
         calibration_seconds=calibrate(),
     )
 
@@ -333,14 +336,14 @@ def parts_asked(experiment: Experiment, request: Request) -> list[tuple[int, ...
     return parts if request.part is None else [parts[request.part]]
 
 
-def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> tuple[Results, list[RowVerdict]]:
+def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL, rows: Sequence[Row] = ROWS) -> tuple[Results, list[RowVerdict]]:
     """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, or rows ran side by side,
     a ready expectations file.
 
     Returns the results and their verdicts.
     """
     results = read_results(folder)
-    verdicts = judge(results, expectations, strictness)
+    verdicts = judge(results, expectations, strictness, rows)
     try:
         write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
         if not results.info.chosen and not results.info.plain and all(row.alone for row in results.rows.values()):

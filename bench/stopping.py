@@ -34,9 +34,9 @@ def name_of(stop: BaseException) -> str:
     return "terminated" if isinstance(stop, Terminated) else "interrupted"
 
 
-def resuming_command(folder: Path) -> str:
-    """The command that goes on with a folder's run."""
-    return f"`python -m bench run --resume {shlex.quote(str(folder))}`"
+def resuming_command(folder: Path, command: str = "python -m bench") -> str:
+    """The command that goes on with a folder's run.  command: what starts the suite's commands."""
+    return f"`{command} run --resume {shlex.quote(str(folder))}`"
 
 
 @contextmanager
@@ -66,6 +66,6 @@ def stoppable(hint: str) -> Iterator[None]:
         raise Stopped(stop, hint) from None
 
 
-def resumable(folder: Path) -> AbstractContextManager[None]:
-    """The same for a run with its results in a folder."""
-    return stoppable(f"finished rows stay in {folder}; go on with {resuming_command(folder)}")
+def resumable(folder: Path, command: str = "python -m bench") -> AbstractContextManager[None]:
+    """The same for a run with its results in a folder.  command: what starts the suite's commands."""
+    return stoppable(f"finished rows stay in {folder}; go on with {resuming_command(folder, command)}")

@@ -16,20 +16,22 @@ from gptcore.inputs import Inputs, Sources, gather_inputs
 
 @dataclass(frozen=True)
 class Tier:
-    """One size of the whole table.  takes_sources: whether a person may name other inputs.  threads: None for torch's own choice.
+    """One size of the whole table.
 
-    recorded_seeds: how many a baseline is made of, and records_repeats: whether it measures the spread of rounding, where nobody says otherwise.
+    scale: from a row's experiment to the one that runs.  gather: what that one reads, of folders that a person may name where it takes_sources.
+    threads: None for torch's own choice.  recorded_seeds: how many a baseline is made of, and records_repeats: whether it measures the spread of rounding,
+    where nobody says otherwise.
     """
 
     name: TierName
     about: str
     scale: Callable[[Experiment], Experiment]
     gather: Callable[[Experiment, Sources], Inputs]
-    takes_sources: bool
-    default_device: str
-    threads: int | None
-    recorded_seeds: int
-    records_repeats: bool
+    takes_sources: bool = False
+    default_device: str = "cpu"
+    threads: int | None = 1
+    recorded_seeds: int = 20
+    records_repeats: bool = True
 
 
 def full_size(experiment: Experiment) -> Experiment:

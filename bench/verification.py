@@ -10,6 +10,7 @@ from bench.results import Results, ResultsError, RowResult, create_folder, read_
 from bench.resuming import differences, request_of
 from bench.rows import Row
 from bench.run import Request, plan_of, run_row
+from bench.suite import PUBLISHED, Suite
 from gptcore.execution import set_threads
 from gptcore.packing import unpack_floats
 from gptcore.result import Result
@@ -56,16 +57,16 @@ class Rerun:
     changes: tuple[str, ...]
 
 
-def prepare(folder: Path, rows: Sequence[Row] | None) -> Rerun:
+def prepare(folder: Path, rows: Sequence[Row] | None, suite: Suite = PUBLISHED) -> Rerun:
     """Get ready to run some rows of a folder again, by default all.  Raises UserError where the folder has none of them, or its run cannot be had here."""
     results = read_results(folder)
-    request = request_of(results.info, folder)
+    request = request_of(results.info, folder, suite)
     chosen = tuple(row for row in request.rows if (rows is None and row.number in results.rows) or (rows is not None and row in rows))
     asked = request.rows if rows is None else rows
     if absent := [row.number for row in asked if row.number not in results.rows]:
         raise ResultsError(f"{folder} holds no row {absent[0]}: it holds {', '.join(map(str, results.rows)) or 'none'}; name one of those with --rows")
     set_threads(request.threads, request.tier.threads)
-    return Rerun(results, request, chosen, tuple(differences(results.info.environment, describe_environment(request.device))))
+    return Rerun(results, request, chosen, tuple(differences(results.info.environment, describe_environment(request.device, suite.folder))))
 
 
 def verify(rerun: Rerun) -> Iterator[RowVerification]:

@@ -1,29 +1,35 @@
-"""One experiment from the command line: `python -m gptcore`, with the published flags by their published names."""
+"""One experiment from the command line: `python -m gptcore`, with the published flags by their published names; `classify` and `export` use what it saved."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from gptcore.classifier import Classifier
 from gptcore.command_line import guarded, path_argument
+from gptcore.commands import COMMANDS
 from gptcore.device import DEVICES, check_precision, name_device, pick_device
 from gptcore.errors import UsageError
 from gptcore.execution import Execution, add_execution_flags, check_seeds, execution_from, set_threads, within
 from gptcore.experiment import Experiment, settings_of
+from gptcore.features import FrozenStates
 from gptcore.files import write_text_atomically
+from gptcore.folders import check_new_folder
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
 from gptcore.memory import check_memory, is_out_of_memory, smaller_budget
 from gptcore.model import GPT2_SIZES
 from gptcore.result import EpochAccuracy, Evaluation, Event, Progress, Result
+from gptcore.saved import FILES, save_classifier
 from gptcore.sharing import own_states
-from gptcore.training import finetune_seeds
+from gptcore.training import finetune_classifier, finetune_seeds
 
+Trained = TypeVar("Trained")
 REMEDY = (
     "end other programs, or choose a smaller --batch_size (with more --accumulation_steps the updates stay the same), a smaller --model_size, fewer "
     "--trainable_layers, a shorter --context_length, fewer --seeds at once or --memory-budget 0"
@@ -31,16 +37,19 @@ REMEDY = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the experiment the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
+    """Run the experiment, or the command, that the arguments describe.  Returns the exit code: 0, or 2 for what the person can mend."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        return guarded(lambda: run(make_parser().parse_args(arguments)))
+        if words and words[0] in COMMANDS:
+            return guarded(lambda: COMMANDS[words[0]](words[1:]))
+        return guarded(lambda: run(make_parser().parse_args(words)))
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print("interrupted: what was not told as saved was not written", file=sys.stderr)
         return 130
 
 
 def run(options: argparse.Namespace) -> int:
-    """Gather, train, print, and write the JSON file if one was asked for.  Returns 0."""
+    """Gather, train, print, save the classifier and write the JSON file if they were asked for.  Returns 0."""
     experiment = experiment_from(options)
     device = pick_device(options.device)
     execution = execution_from(options)
@@ -49,12 +58,16 @@ def run(options: argparse.Namespace) -> int:
     threads = set_threads(options.threads)
     if options.json:
         check_writable(options.json)
+    if options.save and options.seeds > 1:
+        raise UsageError(f"--save keeps one model and --seeds {options.seeds} trains several: leave one of the two out")
+    if options.save:
+        check_new_folder(options.save, FILES, overwrite=options.overwrite)
     sources = Sources(data=options.data_dir, weights=options.weights_dir, tokenizer=options.tokenizer_dir, limit_train=options.limit_train).with_environment()
     check_memory(experiment, device, REMEDY)
     inputs = gather_inputs(experiment, sources)
     seeds = range(experiment.seed, experiment.seed + options.seeds)
     print(f"on {name_device(device)}, threads: {threads}", flush=True)
-    results = dict(zip(seeds, train_within_memory(experiment, inputs, seeds, device, execution), strict=True))
+    results = dict(zip(seeds, train(experiment, inputs, seeds, device, execution, options), strict=True))
     for seed, result in results.items():
         print_result(result, f"seed {seed}: " if len(results) > 1 else "")
     if options.json:
@@ -65,14 +78,35 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def train_within_memory(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution) -> list[Result]:
-    """A result per seed; where memory runs out, trained again with less of it for the frozen part.  Raises OutOfMemoryError where that does not help either."""
+def train(
+    experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, options: argparse.Namespace
+) -> list[Result]:
+    """A result per seed; the classifier that one of them trained is saved where that was asked for."""
+
+    def several(states: FrozenStates | None) -> list[Result]:
+        return finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=print_event)
+
+    def one(states: FrozenStates | None) -> tuple[Result, Classifier]:
+        return finetune_classifier(experiment, inputs, device=device, execution=execution, states=states, report=print_event)
+
+    if not options.save:
+        return within_memory(several, experiment, inputs, device, execution)
+    result, classifier = within_memory(one, experiment, inputs, device, execution)
+    save_classifier(classifier, options.save, overwrite=options.overwrite)
+    print(f"saved in {options.save}")
+    return [result]
+
+
+def within_memory(
+    attempt: Callable[[FrozenStates | None], Trained], experiment: Experiment, inputs: Inputs, device: torch.device, execution: Execution
+) -> Trained:
+    """What an attempt gives; where memory runs out, another with less for the frozen part.  Raises OutOfMemoryError where that does not help either."""
     budget, held = None, 0
     while True:
         try:
             states = own_states(experiment, inputs, device=device, execution=within(execution, budget))
             held = states.bytes_in_memory if states else 0
-            return finetune_seeds(experiment, inputs, seeds, device=device, execution=execution, states=states, report=print_event)
+            return attempt(states)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -82,7 +116,9 @@ def train_within_memory(experiment: Experiment, inputs: Inputs, seeds: Sequence[
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser: one flag per field of `Experiment`, and where to compute with which files."""
-    parser = argparse.ArgumentParser(prog="python -m gptcore", description="Fine-tune a GPT as a two-class text classifier.", allow_abbrev=False)
+    more = "`python -m gptcore classify` and `python -m gptcore export` use what --save kept; each has a --help of its own."
+    about = "Fine-tune a GPT as a two-class text classifier."
+    parser = argparse.ArgumentParser(prog="python -m gptcore", description=about, epilog=more, allow_abbrev=False)
     add_experiment_flags(parser)
     parser.add_argument("--device", default="auto", help=f"{', '.join(DEVICES)} (default: auto)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="fine-tune with N seeds of head and data order, from --seed upwards (default: 1)")
@@ -96,6 +132,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--tokenizer_dir", "--tokenizer-dir", type=path_argument, help="folder with GPT-2's encoder.json")
     parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the figures to this file as one JSON object")
+    parser.add_argument("--save", type=path_argument, metavar="DIR", help="save the trained classifier in this new folder")
+    parser.add_argument("--overwrite", action="store_true", help="let --save take the place of an earlier classifier")
     return parser
 
 

@@ -58,18 +58,11 @@ def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenize
     Raises UsageError where a text is longer than the model's context and the settings do not cut it.
     """
     encoded = {name: [tokenizer.encode(text) for text in split.texts] for name, split in dataset.splits.items()}
-    length = None if experiment.no_padding else padded_length(encoded["train"], experiment)
-    longest = max(map(len, (tokens for rows in encoded.values() for tokens in rows)))
-    limit = experiment.model_size.context_length
-    if length is None and longest > limit:
-        raise UsageError(f"--no_padding cuts nothing, and one text has {longest} tokens: {experiment.model_size.name} reads {limit}; shorten the text")
-    pad_token = tokenizer.pad_token
+    length = row_length(encoded["train"], experiment)
     numbering: dict[tuple[int, ...], int] = {}
     splits: dict[SplitName, EncodedSplit] = {}
     for name, split in dataset.splits.items():
-        cut = [tokens[:length] for tokens in encoded[name]]
-        padded = [tokens + [pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
-        positions = [read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]
+        padded, positions = encode_rows(encoded[name], length, experiment, tokenizer.pad_token)
         if needed_only:
             padded = [row[: needed_tokens(position, len(row), experiment)] for position, row in zip(positions, padded, strict=True)]
         splits[name] = EncodedSplit(
@@ -79,6 +72,24 @@ def encode_dataset(dataset: Dataset, experiment: Experiment, tokenizer: Tokenize
             numbers=torch.tensor([numbering.setdefault(tuple(row), len(numbering)) for row in padded]),
         )
     return splits
+
+
+def encode_rows(encoded: Sequence[Sequence[int]], length: int | None, experiment: Experiment, pad_token: int) -> tuple[list[list[int]], list[int]]:
+    """Texts, as tokens, cut and padded to `length` (None: neither), and the position each one's class is read from.
+
+    Raises UsageError where a text is longer than the model's context and nothing cuts it.
+    """
+    longest, limit = max(map(len, encoded)), experiment.model_size.context_length
+    if length is None and longest > limit:
+        raise UsageError(f"--no_padding cuts nothing, and one text has {longest} tokens: {experiment.model_size.name} reads {limit}; shorten the text")
+    cut = [list(tokens[:length]) for tokens in encoded]
+    padded = [tokens + [pad_token] * ((length or 0) - len(tokens)) for tokens in cut]
+    return padded, [read_position(len(tokens), len(row), experiment) for tokens, row in zip(cut, padded, strict=True)]
+
+
+def row_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -> int | None:
+    """The length, in tokens, of every row; None where each text keeps its own."""
+    return None if experiment.no_padding else padded_length(train_rows, experiment)
 
 
 def padded_length(train_rows: Sequence[Sequence[int]], experiment: Experiment) -> int:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,11 +39,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits."""
+    """The three splits, and what people call the classes 0 and 1, on which no figure depends."""
 
     train: Split
     validation: Split
     test: Split
+    classes: tuple[str, str] = field(default=("0", "1"), kw_only=True)
 
     @property
     def splits(self) -> Mapping[SplitName, Split]:

@@ -59,6 +59,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for item in fields(self):
+            check_type(item.name, getattr(self, item.name), type(item.default))
             check_range(item.name, getattr(self, item.name), item.metadata)
         self._check_context_length()
         if self.no_padding and self.batch_size != 1:
@@ -80,6 +81,12 @@ class Experiment:
             )
 
 
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise UsageError where `value` is not of the kind; a whole number will do for a fractional one."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise UsageError(f"--{name} {value!r} is of type {type(value).__name__}: give one of type {kind.__name__}")
+
+
 def check_range(name: str, value: object, metadata: Mapping[str, Any]) -> None:
     """Raise UsageError where `value` is none of the choices, out of range or not finite."""
     choices, minimum = metadata["choices"], metadata["minimum"]
@@ -95,6 +102,12 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     """The settings as JSON-ready values: `model_size` by name, its sizes under `model`."""
     settings = asdict(experiment)
     return settings | {"model_size": experiment.model_size.name, "model": settings["model_size"]}
+
+
+def experiment_of(settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with these settings, as `settings_of` gives them.  Raises UsageError, KeyError or TypeError for anything else."""
+    others = {name: value for name, value in settings.items() if name != "model"}
+    return Experiment(**others | {"model_size": GPTConfig(**settings["model"])})
 
 
 def digest_of(value: object) -> str:

@@ -37,6 +37,16 @@ class MergedLoRALinear(LoRALinear):
         return F.linear(hidden, self.merged_weight(), self.linear.bias)
 
 
+def without_adapters(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters by the names they have without adapters, what an adapter adds merged into its layer's weight."""
+    if isinstance(module, LoRALinear):
+        return {"weight": module.merged_weight(), "bias": module.linear.bias}
+    parameters: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
+    for name, child in module.named_children():
+        parameters |= {f"{name}.{inner}": parameter for inner, parameter in without_adapters(child).items()}
+    return parameters
+
+
 def add_lora(module: nn.Module, rank: int, alpha: float, *, merged: bool = False) -> None:
     """Wrap every `nn.Linear` below `module` in place, drawing the A matrices in module order from the global random generator."""
     adapter = MergedLoRALinear if merged else LoRALinear

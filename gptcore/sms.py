@@ -97,7 +97,7 @@ def split_collection(balanced: pd.DataFrame) -> Dataset:
     train_end = int(len(shuffled) * 0.7)
     validation_end = train_end + int(len(shuffled) * 0.1)
     parts = (shuffled[:train_end], shuffled[train_end:validation_end], shuffled[validation_end:])
-    return Dataset(*(through_csv(part) for part in parts))
+    return Dataset(*(through_csv(part) for part in parts), classes=("ham", "spam"))
 
 
 def shuffle(table: pd.DataFrame) -> pd.DataFrame:

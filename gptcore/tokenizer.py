@@ -5,15 +5,16 @@ import binascii
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import tiktoken
 
 from gptcore.assets import Asset, assets_folder, fetch, verified
 from gptcore.download import Progress
-from gptcore.errors import AssetError
+from gptcore.errors import AssetError, UsageError
 from gptcore.experiment import digest_of
 from gptcore.places import is_there
 
@@ -41,6 +42,11 @@ class Tokenizer:
     def vocabulary_size(self) -> int:
         """Number of tokens, `<|endoftext|>` included."""
         return self.encoding.n_vocab
+
+    @property
+    def ranks(self) -> dict[bytes, int]:
+        """Token bytes to id, without `<|endoftext|>`."""
+        return {self.encoding.decode_single_token_bytes(rank): rank for rank in range(self.pad_token)}
 
     def encode(self, text: str) -> list[int]:
         """Token ids.  `<|endoftext|>` written out in a text is ordinary text, so the padding token never occurs."""
@@ -81,15 +87,41 @@ def read_gpt2_ranks(encoder_json: Path) -> dict[bytes, int]:
 
     Raises AssetError for anything else.
     """
-    own_character = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
-    borrowed = [byte for byte in range(256) if byte not in own_character]
-    byte_of = {chr(byte): byte for byte in own_character} | {chr(256 + index): byte for index, byte in enumerate(borrowed)}
+    byte_of = {character: byte for byte, character in stand_ins().items()}
     try:
         token_ids = json.loads(encoder_json.read_text(encoding="utf-8"))
         pairs = [(bytes(byte_of[character] for character in token), rank) for token, rank in token_ids.items() if token != END_OF_TEXT]
         return ranks_of(pairs)
     except (OSError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise AssetError(f"{encoder_json} is no GPT-2 vocabulary ({error}): it needs one JSON object of tokens and their ids") from error
+
+
+def stand_ins() -> dict[int, str]:
+    """The printable character that stands for each byte in GPT-2's files."""
+    own_character = [byte for byte in range(256) if chr(byte).isprintable() and byte != ord(" ")]
+    borrowed = [byte for byte in range(256) if byte not in own_character]
+    return {byte: chr(byte) for byte in own_character} | {byte: chr(256 + index) for index, byte in enumerate(borrowed)}
+
+
+def merges_of(ranks: Mapping[bytes, int]) -> list[tuple[bytes, bytes]]:
+    """The two tokens that byte pair encoding makes each longer one of, in the order of their ranks: GPT-2's list of merges.
+
+    Raises UsageError for a token that encoding never comes to.
+    """
+    longer = sorted((token for token in ranks if len(token) > 1), key=ranks.__getitem__)
+    return [halves_of(token, ranks) for token in longer]
+
+
+def halves_of(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+    """The last two parts that encoding a token comes to before it is whole.  Raises UsageError where it does not come to two."""
+    parts = [bytes([byte]) for byte in token]
+    while len(parts) > 2:
+        made = [(ranks.get(first + second, len(ranks)), place) for place, (first, second) in enumerate(pairwise(parts))]
+        rank, place = min(made)
+        if rank >= ranks[token]:
+            raise UsageError(f"the token {token!r} is not made of two earlier ones, as GPT-2's are: its tokenizer cannot be written as a list of merges")
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+    return parts[0], parts[1]
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
@@ -111,9 +143,23 @@ def ranks_of(pairs: Sequence[tuple[bytes, int]]) -> dict[bytes, int]:
     return ranks
 
 
+def format_ranks(ranks: Mapping[bytes, int]) -> str:
+    """The content of a ranks file: one base64 token and its rank a line."""
+    return "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items())
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer that needs no file: one token per byte of UTF-8, 257 tokens with `<|endoftext|>`."""
+    return make_tokenizer("bytes", {bytes([byte]): byte for byte in range(256)})
+
+
 def make_tokenizer(name: str, ranks: dict[bytes, int]) -> Tokenizer:
     """A tokenizer with GPT-2's split pattern and `<|endoftext|>` after the last rank."""
     special_tokens = {END_OF_TEXT: len(ranks)}
     encoding = tiktoken.Encoding(name, pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=special_tokens, explicit_n_vocab=len(ranks) + 1)
-    digest = digest_of({"pattern": GPT2_PATTERN, "tokens": [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]})
-    return Tokenizer(encoding, digest)
+    return Tokenizer(encoding, digest_of_ranks(ranks))
+
+
+def digest_of_ranks(ranks: Mapping[bytes, int]) -> str:
+    """sha256 of GPT-2's split pattern and the tokens in the order of their ids."""
+    return digest_of({"pattern": GPT2_PATTERN, "tokens": [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]})

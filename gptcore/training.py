@@ -12,6 +12,7 @@ from torch import Tensor
 from gptcore.answers import Answers
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.checkpoint import Checkpoint
+from gptcore.classifier import Classifier, make_trained
 from gptcore.dataset import SplitName
 from gptcore.device import arithmetic_of, check_precision, float32_products, reproducible, synchronize
 from gptcore.digests import digest_of_tensors
@@ -74,8 +75,29 @@ def finetune_seeds(
     for start in range(0, len(seeds), at_once):
         with computing(experiment, inputs, device):
             together = seeds[start : start + at_once]
-            results += finetune_together(experiment, inputs, together, device, execution, states, report if start == 0 else lambda event: None)
+            heard = report if start == 0 else lambda event: None
+            setup = set_up(experiment, inputs, together, device, execution, states, heard)
+            results += finetune_together(setup, experiment, inputs, together, device, execution, heard)
+            del setup  # its models must not outlive the next ones' making
     return results
+
+
+def finetune_classifier(
+    experiment: Experiment,
+    inputs: Inputs,
+    *,
+    device: torch.device,
+    execution: Execution = Execution(),
+    states: FrozenStates | None = None,
+    report: Report = lambda event: None,
+) -> tuple[Result, Classifier]:
+    """As `finetune`, and returns the classifier that was trained beside its figures."""
+    if states is None:
+        states = own_states(experiment, inputs, device=device, execution=execution)
+    with computing(experiment, inputs, device):
+        setup = set_up(experiment, inputs, [experiment.seed], device, execution, states, report)
+        (result,) = finetune_together(setup, experiment, inputs, [experiment.seed], device, execution, report)
+    return result, make_trained(setup.model, experiment, inputs)
 
 
 def rehearse(
@@ -105,11 +127,10 @@ def computing(experiment: Experiment, inputs: Inputs, device: torch.device) -> I
 
 
 def finetune_together(
-    experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, states: FrozenStates | None, report: Report
+    setup: "Setup", experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, report: Report
 ) -> list[Result]:
     """A result per seed of those that train side by side, or of a single one."""
-    setup = set_up(experiment, inputs, seeds, device, execution, states, report)
-    learner, features = setup.learner, setup.features
+    learner, features, states = setup.learner, setup.features, setup.states
     synchronize(device)
     checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
     schedule = draw_schedule(experiment, setup.sizes, seeds)
@@ -166,12 +187,17 @@ def checkpoint_of(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], 
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that stands before the clock starts.  depth: blocks below all that trains, 0 where every batch goes through the whole network."""
+    """Everything that stands before the clock starts.
+
+    depth: blocks below all that trains, 0 where every batch goes through the whole network.  model: the first seed's, which trains in place if it is alone.
+    """
 
     splits: Mapping[SplitName, EncodedSplit]
     learner: Learner
     features: Features | None
+    states: FrozenStates | None
     depth: int
+    model: GPT
 
     @property
     def sizes(self) -> dict[SplitName, int]:
@@ -193,13 +219,12 @@ def set_up(
     models: Iterator[GPT] = build_classifiers(experiment, inputs, seeds, device)
     depth = 0 if execution.plain else frozen_blocks(experiment)
     features = Features(states, need_in(splits, experiment), report) if depth and states and states.place != "not kept" else None
+    first = next(models)
     if features:
-        first = next(models)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=experiment.precision == "bf16"):
             features.compute_ahead(first)
-        models = chain((first,), models)
-    learner = make_learner(models, experiment, execution, depth, features).in_precision(experiment.precision, device)
-    return Setup(splits, learner, features, depth)
+    learner = make_learner(chain((first,), models), experiment, execution, depth, features).in_precision(experiment.precision, device)
+    return Setup(splits, learner, features, states, depth, first)
 
 
 def seeds_at_once(experiment: Experiment, execution: Execution, device: torch.device) -> int:

@@ -12,6 +12,7 @@ from gptcore.assets import verified
 from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, cached_pretrained, download_pretrained
+from gptcore.lora import without_adapters
 from gptcore.memory import is_out_of_memory
 from gptcore.model import GPT, GPTConfig
 from gptcore.places import is_there, printable
@@ -118,10 +119,10 @@ def finite(tensor: Tensor, name: str, path: Path) -> Tensor:
 
 
 def to_hugging_face(model: GPT, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """The language model's tensors under Hugging Face's names; the tied vocabulary head is left out."""
+    """The tensors under Hugging Face's names, adapters merged; the head, be it the tied vocabulary's or a classifier's, is left out."""
     tensors: dict[str, list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        if name != "head.weight":
+    for name, parameter in without_adapters(model).items():
+        if not name.startswith("head."):
             stored_name, _ = hugging_face_name(name)
             tensor = parameter.detach().to(dtype)
             tensors.setdefault(stored_name, []).append(tensor.T if is_conv1d_weight(stored_name) else tensor)

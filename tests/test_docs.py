@@ -32,6 +32,7 @@ SHORTER = {
     "nox -s smoke": "--rows 3",
     "nox -s speed": "--rows 3 --limit-train 8",
     "nox -s tests": "--collect-only -q",
+    "python examples/own_rows/rows.py record": "--rows 3 --no-repeats --seeds 2",
     "python -m bench compare main my-branch --rows 1,4 --repeats 5": "--repeats 1",
     "python -m bench run --tier full --rows 1 --data-dir my_texts": "--rows 10",
     "python -m gptcore --data_dir my_texts": "--weights random",

@@ -25,7 +25,7 @@ METHODS = {
         "two threads, other CPU kernels. Deviations grow with the perturbation, so they are scaled up to the largest one; a figure's spread is their root "
         "mean square over draws of e, and at least what it moved by without a perturbation. Its band is the recorded value +- f spreads, at least 2^-22 "
         "of the value, and at least one text for shares of a few texts. f is Howe's two-sided tolerance factor for normal deviations around a known "
-        f"centre, such that, with {CONFIDENCE:.0%} confidence for all figures together (Bonferroni), {FLAGGED_RUNS:.0%} of clean runs of all {len(ROWS)} "
+        f"centre, such that, with {CONFIDENCE:.0%} confidence for all figures together (Bonferroni), {FLAGGED_RUNS:.0%} of clean runs of {len(ROWS)} "
         "rows have any figure outside. Of the margins of a split's texts the one that moved most counts. The band of a count reaches as far as if every "
         "text flipped whose recorded margin lies within that reach of zero."
     ),

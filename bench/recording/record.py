@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.expectations import ExpectationError, load_expectations, save_expectations
+from bench.expectations import ExpectationError, save_expectations
 from bench.invariants import check_invariants
 from bench.recording.baselines import Recording, RowRepeats, refuse_failed, refuse_unrepeatable, timing_of, with_recording
 from bench.recording.repeats import conditions_for, measure_repeats
@@ -22,8 +22,8 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
     Every other baseline stays as it is, but for its duration's band, which pools the timings of all; all runs stay in `folder`.
     Raises ExpectationError, leaving the file untouched, for a dirty tree, a row without figures, or two runs that differ.
     """
-    expectations = load_expectations(path)
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    expectations = request.suite.expectations(path)
+    if not (os.access(path if path.exists() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)):
         raise ExpectationError(f"{path} may not be written to: change its permissions, or name another file with --expected")
     if request.timing_only:
         raise ExpectationError("--timing-only makes no figures that could be a baseline: record without it")
@@ -39,7 +39,7 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
         conditions = conditions_for(request.device.type)
         say(console, f"repeating under {len(conditions)} conditions that change rounding alone")
         flags = [*request.selection, "--expected", str(path.resolve())]
-        moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line))
+        moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line), (request.suite.folder, request.suite.program))
     timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in (first, second)) for number in first.rows}
     save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
     say(

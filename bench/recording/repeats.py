@@ -15,6 +15,8 @@ from gptcore.device import allowed_cores
 from gptcore.errors import UserError
 
 CHECKOUT = Path(__file__).parent.parent.parent
+Program = tuple[Path, Sequence[str]]  # the folder to start in, and what stands behind `python` there
+PUBLISHED_PROGRAM: Program = (CHECKOUT, ("-m", "bench"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ def conditions_for(device: str) -> tuple[Condition, ...]:
 
 
 def measure_repeats(
-    flags: Sequence[str], recorded: Results, conditions: Sequence[Condition], folder: Path, said: Callable[[str], None] = lambda line: None
+    flags: Sequence[str],
+    recorded: Results,
+    conditions: Sequence[Condition],
+    folder: Path,
+    said: Callable[[str], None] = lambda line: None,
+    program: Program = PUBLISHED_PROGRAM,
 ) -> RowRepeats:
     """How far each recorded row moves under each condition.  flags: of `bench run`, choosing tier, rows and device; each run keeps its folder in `folder`.
 
@@ -74,7 +81,7 @@ def measure_repeats(
 
     def run(condition: tuple[int, Condition]) -> tuple[Condition, Results]:
         number, one = condition
-        results = run_under(one, flags, folder / f"repeat-{number:02d}")
+        results = run_under(one, flags, folder / f"repeat-{number:02d}", *program)
         said(f"repeated under {one.name}")
         return one, results
 
@@ -88,11 +95,14 @@ def measure_repeats(
     }
 
 
-def run_under(condition: Condition, flags: Sequence[str], out: Path, checkout: Path = CHECKOUT) -> Results:
-    """Run `bench run` of a checkout in a process of its own, since libraries read their variables when they start.  Raises ResultsError where it breaks."""
+def run_under(condition: Condition, flags: Sequence[str], out: Path, checkout: Path = CHECKOUT, words: Sequence[str] = PUBLISHED_PROGRAM[1]) -> Results:
+    """Run `bench run` of a checkout in a process of its own, since libraries read their variables when they start.  Raises ResultsError where it breaks.
+
+    words: what stands between `python` and `run`.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in NUMERICAL_VARIABLES}
-    environment |= {**condition.variables, "PYTHONPATH": str(checkout)}
-    command = [sys.executable, "-m", "bench", "run", *flags, *condition.flags, "--out", str(out.resolve())]
+    environment |= {**condition.variables, "PYTHONPATH": os.pathsep.join(map(str, dict.fromkeys((checkout, CHECKOUT))))}
+    command = [sys.executable, *words, "run", *flags, *condition.flags, "--out", str(out.resolve())]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode < 0:
         raise UserError(f"running rows under {condition.name} was killed by signal {-done.returncode}: free some memory, or stop what kills it, and run again")

@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.report.table import Told, broken_lines, closing_line, explanations, notes, table_cells, total_seconds
 from bench.report.text import cell, say
 from bench.results import Results, RowResult
-from bench.rows import ROWS, changed_settings, published_flags
+from bench.rows import ROWS, Row, changed_settings, published_flags
 from bench.tiers import Tier
 from bench.verdicts.verdict import RowVerdict, Verdict
 from gptcore.dataset import SPLITS
@@ -137,18 +137,19 @@ def print_environment(console: Console, results: Results) -> None:
     )
 
 
-def print_rows(console: Console, tier: Tier) -> None:
-    """The nineteen rows: what each changes, as flags, and what a tier makes of the whole table."""
+def print_rows(console: Console, tier: Tier, rows: Sequence[Row] = ROWS) -> None:
+    """A table's rows: what each changes of the first one, as flags, and what a tier makes of the whole table."""
     table = Table(title=f"rows of the {tier.name} tier: {tier.about}", title_justify="left")
-    for name in ("row", "what it changes", "published flags", "settings in this tier that differ from its row 1"):
+    for name in ("row", "what it changes", "flags", "settings in this tier that differ from its row 1"):
         table.add_column(name)
-    reference = tier.scale(Experiment())
-    for row in ROWS:
+    first = rows[0].experiment
+    reference = tier.scale(first)
+    for row in rows:
         changed = describe_settings(changed_settings(tier.scale(row.experiment), reference))
-        table.add_row(str(row.number), row.name, cell(published_flags(row) or "-"), cell(changed))
+        table.add_row(str(row.number), row.name, cell(published_flags(row, first) or "-"), cell(changed))
     console.print(table)
     scaled = describe_settings(changed_settings(reference, Experiment()))
-    say(console, f"row 1 of this tier differs from the published row 1 in: {scaled}")
+    say(console, f"row {rows[0].number} of this tier differs from the published row 1 in: {scaled}")
 
 
 def describe_settings(settings: dict[str, Any]) -> str:

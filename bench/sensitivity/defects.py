@@ -32,14 +32,14 @@ class Defect:
 DEFECTS = (
     # Texts and batches
     Defect("texts in small letters", "tokenizer.py", "self.encoding.encode(text,", "self.encoding.encode(text.lower(),"),
-    Defect("pad with token 0", "batches.py", "pad_token = tokenizer.pad_token", "pad_token = 0"),
+    Defect("pad with token 0", "batches.py", "experiment, tokenizer.pad_token)", "experiment, 0)"),
     Defect(
         "pad on the left",
         "batches.py",
         "tokens + [pad_token] * ((length or 0) - len(tokens))",
         "[pad_token] * ((length or 0) - len(tokens)) + tokens",
     ),
-    Defect("cut one token too short", "batches.py", "cut = [tokens[:length]", "cut = [tokens[: length and length - 1]"),
+    Defect("cut one token too short", "batches.py", "cut = [list(tokens[:length])", "cut = [list(tokens[: length and length - 1])"),
     Defect("labels flipped", "batches.py", "labels=torch.tensor(split.labels)", "labels=1 - torch.tensor(split.labels)"),
     # The position that is read
     Defect("`first` reads the second token", "batches.py", '{"first": 0,', '{"first": 1,'),

@@ -1,6 +1,5 @@
 """Byte pair encoding, learnt.  (Sennrich et al. 2016)  Only the command that makes the vocabulary needs it."""
 
-import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
@@ -53,8 +52,3 @@ def merge(pieces: list[bytes], pair: Pair) -> list[bytes]:
         merged.append(b"".join(pieces[position : position + length]))
         position += length
     return merged
-
-
-def format_ranks(ranks: dict[bytes, int]) -> str:
-    """The content of a ranks file: one base64 token and its rank a line."""
-    return "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items())

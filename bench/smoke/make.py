@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.smoke.bpe import format_ranks, train_ranks
+from bench.smoke.bpe import train_ranks
 from bench.smoke.messages import pretraining_texts
 from bench.smoke.miniatures import MINIATURES, WEIGHTS_FOLDER
 from bench.smoke.tokenizer import N_MERGES, RANKS_FILE, smoke_tokenizer
 from gptcore.device import reproducible
 from gptcore.files import write_atomically
 from gptcore.model import GPT, GPTConfig
+from gptcore.tokenizer import format_ranks
 from gptcore.weights import save_pretrained
 
 SEED = 123

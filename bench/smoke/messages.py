@@ -70,7 +70,7 @@ def smoke_dataset() -> Dataset:
     """The three splits, half ham and half spam each, without a text that occurs twice."""
     draws = Draws(DATASET_SEED)
     seen: set[str] = set()
-    return Dataset(*(as_split(labelled_messages(draws, n, seen)) for n in (N_TRAIN, N_VALIDATION, N_TEST)))
+    return Dataset(*(as_split(labelled_messages(draws, n, seen)) for n in (N_TRAIN, N_VALIDATION, N_TEST)), classes=("ham", "spam"))
 
 
 @cache

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bench.expectations import Baseline, Expectations, PublishedRow, TierPolicy
+from bench.expectations import Baseline, Expectations, PublishedRow, TierPolicy, check_tiers
 from bench.results import Results, RowResult, RunInfo
-from bench.rows import Row, find_row
+from bench.rows import ROWS, Row, find_row
 from bench.verdicts.durations import judge_published_duration, judge_recorded_duration
 from bench.verdicts.power import power_of
 from bench.verdicts.published import does_same_work, judge_against_published, published_digests, published_seconds_of
@@ -14,9 +14,13 @@ from bench.verdicts.verdict import SEVERITY, Judgement, RowVerdict, Strictness, 
 from gptcore.result import Result
 
 
-def judge(results: Results, expectations: Expectations, strictness: Strictness = Strictness.USUAL) -> list[RowVerdict]:
-    """A verdict for every row the run was asked for, finished or not."""
-    return [judge_row(find_row(number), results.rows.get(number), results.info, expectations, strictness) for number in results.info.rows]
+def judge(results: Results, expectations: Expectations, strictness: Strictness = Strictness.USUAL, rows: Sequence[Row] = ROWS) -> list[RowVerdict]:
+    """A verdict for every row of a table that the run was asked for, finished or not.
+
+    Raises UsageError where the run is of another table, ExpectationError where nothing is said of its tier.
+    """
+    check_tiers(expectations, [results.info.tier])
+    return [judge_row(find_row(number, rows), results.rows.get(number), results.info, expectations, strictness) for number in results.info.rows]
 
 
 def holds(results: Results, verdicts: Sequence[RowVerdict]) -> bool:
@@ -35,6 +39,7 @@ def judge_row(row: Row, result: RowResult | None, info: RunInfo, expectations: E
     tolerated = verdict is Verdict.DRIFTED and not drift_fails(baseline, info, expectations.policies[info.tier], strictness)
     return RowVerdict(
         row.number,
+        row.name,
         verdict,
         holds=verdict is Verdict.PASS or chosen or tolerated,
         judgements=judgements,

@@ -80,6 +80,7 @@ class RowVerdict:
     """
 
     row: int
+    name: str
     verdict: Verdict
     holds: bool
     judgements: tuple[Judgement, ...]

@@ -62,7 +62,7 @@ def no_states_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("GPTCORE_STATE_CACHE", str(tmp_path / "states"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_tier():
     return TOY_TIER
 

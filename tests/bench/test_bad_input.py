@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import bench.__main__
 import bench.report.page.write  # matplotlib makes its folders when it is first imported
+import bench.tiers
 import gptcore.assets
 from bench.__main__ import main
 from bench.expectations import ExpectationError, load_expectations, save_expectations
@@ -164,7 +165,7 @@ def test_expectations_that_pass_the_schema_can_be_judged_by(data, whole, rows_to
 @pytest.fixture
 def toys(monkeypatch, toy_tier, tmp_path, toy_run):
     """The toy run, what it is held against, and the commands that read it."""
-    monkeypatch.setitem(bench.__main__.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
     monkeypatch.chdir(tmp_path)
     expected = tmp_path / "expected.json"
     save_expectations(expected, toy_run.expectations)

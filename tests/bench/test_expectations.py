@@ -92,7 +92,7 @@ def first_baseline(document):
         (lambda document: document["published"]["rows"]["1"].update(minutes="soon"), "published.rows.1.minutes"),
         (lambda document: document["published"].pop("reruns"), "published.reruns"),
         (lambda document: document["methods"].update(numerical=1), "methods.numerical"),
-        (lambda document: document["baselines"].update(smokee={}), "baselines.smokee"),
+        (lambda document: document["baselines"].update(smokee={}), "policy of the smokee tier is missing"),
         (lambda document: first_baseline(document).update(seed=7), "figures of its own seed"),
         (lambda document: first_baseline(document).update(timings=[]), "timings"),
         (lambda document: first_baseline(document)["timings"][0].update(calibration_seconds=0), "calibration_seconds"),

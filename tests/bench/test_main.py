@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import bench.__main__
+import bench.tiers
 from bench.__main__ import main
 from bench.expectations import load_expectations, save_expectations
 from bench.results import read_results, row_file
@@ -18,7 +19,7 @@ from bench.verdicts.verdict import Verdict
 
 @pytest.fixture(autouse=True)
 def toy_smoke(monkeypatch, toy_tier):
-    monkeypatch.setitem(bench.__main__.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_damaged_row_is_refused_naming_its_file(results_folder, run_info, row_
         read_results(folder)
 
 
-@pytest.mark.parametrize("damage", [{"tier": "huge"}, {"rows": []}, {"calibration_seconds": 0}])
+@pytest.mark.parametrize("damage", [{"tier": "a tier"}, {"rows": []}, {"calibration_seconds": 0}])
 def test_a_damaged_run_is_refused(results_folder, run_info, row_result, damage):
     folder = results_folder(Results(run_info(), {1: row_result()}))
     document = unsealed(json.loads((folder / "run.json").read_text())) | damage

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-import bench.options
 import bench.plan
 import bench.resuming
 import bench.run
+import bench.tiers
 from bench.__main__ import main
 from bench.expectations import save_expectations
 from bench.options import make_parser
@@ -21,7 +21,7 @@ from gptcore.state_cache import StateCache, default_folder
 
 @pytest.fixture(autouse=True)
 def toy_smoke(monkeypatch, toy_tier):
-    monkeypatch.setitem(bench.options.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_the_clock_and_the_commit_may_differ(toy_run):
 
 def test_rows_of_other_code_are_never_mixed_in(toy_run, recorded, capsys, monkeypatch):
     here = toy_run.results.info.environment
-    monkeypatch.setattr(bench.resuming, "describe_environment", lambda device: replace(here, code="1" * 64))
+    monkeypatch.setattr(bench.resuming, "describe_environment", lambda device, checkout: replace(here, code="1" * 64))
     assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 2
     assert "rows of one table must come from the same code, versions and machine" in capsys.readouterr().err
 

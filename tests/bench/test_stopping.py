@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import bench.__main__
+import bench.tiers
 from bench.__main__ import main
 from bench.expectations import save_expectations
 from bench.stopping import Stopped, Terminated, resumable, terminable
@@ -40,7 +41,7 @@ def test_a_stop_says_how_to_go_on(tmp_path, stop, code, word):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_cleanly(tmp_path, toy_tier, toy_run, monkeypatch, capsys, number, code):
-    monkeypatch.setitem(bench.__main__.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
     save_expectations(tmp_path / "expected.json", toy_run.expectations)
     run_rows = bench.__main__.run_rows
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-import bench.options
+import bench.tiers
 from bench.__main__ import main
 from bench.report.verification import verification_line, verification_summary
 from bench.results import write_row
@@ -16,7 +16,7 @@ from gptcore.packing import pack_floats, unpack_floats
 
 @pytest.fixture(autouse=True)
 def toy_smoke(monkeypatch, toy_tier):
-    monkeypatch.setitem(bench.options.TIERS, "smoke", toy_tier)
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
 
 
 def next_float(value):

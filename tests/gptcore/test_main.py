@@ -110,6 +110,19 @@ def test_the_place_of_frozen_states_is_said(arguments, said, small_world, capsys
     assert said in printed if said else "frozen blocks" not in printed
 
 
+def test_a_trained_classifier_is_saved_and_classifies(small_world, tmp_path, capsys):
+    figures, folder = tmp_path / "figures.json", tmp_path / "saved"
+    assert main([*small_world, "--json", str(tmp_path / "without.json")]) == 0
+    assert main([*small_world, "--json", str(figures), "--save", str(folder)]) == 0
+    assert f"saved in {folder}\n" in capsys.readouterr().out
+    with_it, without = (json.loads(path.read_text()) for path in (figures, tmp_path / "without.json"))
+    assert with_it["attestation"] == without["attestation"]
+    assert main(["classify", "--model", str(folder), "--json", "abcabc"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] in ("0", "1")
+    assert main([*small_world, "--save", str(folder)]) == 2
+    assert main([*small_world, "--save", str(folder), "--overwrite"]) == 0
+
+
 def test_the_limit_shortens_training(small_world, tmp_path):
     assert main([*small_world, "--limit_train", "17", "--json", str(tmp_path / "figures.json")]) == 0
     assert json.loads((tmp_path / "figures.json").read_text())["counts"]["train"]["n"] == 16
@@ -127,6 +140,8 @@ def test_the_limit_shortens_training(small_world, tmp_path):
         (["--weights_dir", "nowhere"], "nowhere holds no weights"),
         (["--json", "missing/figures.json"], "--json missing/figures.json cannot be written"),
         (["--json", "."], "--json . cannot be written"),
+        (["--save", "figures.json/model"], "figures.json/model cannot be made"),
+        (["--save", "model", "--seeds", "2"], "--save keeps one model and --seeds 2 trains several"),
         (["--seeds", "0"], "--seeds 0 from seed 123 on is not possible"),
         (["--threads", "0"], "--threads 0 is not possible"),
         (["--precision", "tf32"], "--precision tf32 needs a CUDA device"),
@@ -137,6 +152,7 @@ def test_the_limit_shortens_training(small_world, tmp_path):
 )
 def test_what_the_person_can_mend_is_one_sentence_and_exit_code_2(arguments, message, small_world, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "figures.json").touch()
     assert main([*small_world, *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

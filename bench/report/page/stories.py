@@ -6,7 +6,6 @@ from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
 from bench.report.table import explain, percent, plain, verdict_text, worth_telling
 from bench.report.text import rows_named
 from bench.results import Results
-from bench.rows import find_row
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
 
 MOVED_COLUMNS = ("metric", "verdict", "from", "to", "allowed", "held against", "how that is known")
@@ -36,7 +35,7 @@ def story_of(results: Results, verdict: RowVerdict) -> Story:
     flips = verdict.flips or Flips((), (), 1.0)
     return Story(
         anchor=anchor_of(verdict.row),
-        headline=f"Row {verdict.row}: {find_row(verdict.row).name}",
+        headline=f"Row {verdict.row}: {verdict.name}",
         verdict=Cell(verdict_text(verdict), tone_of(verdict)),
         moved=moved_table(verdict.row, [judgement for judgement in told if is_measured(judgement)]),
         sentences=tuple(explain(judgement) for judgement in told if not is_measured(judgement) and judgement is not failed),

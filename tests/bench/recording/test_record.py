@@ -25,7 +25,7 @@ def clean_tree(monkeypatch):
     describe = bench.run.describe_environment
 
     def pretend(commit="c0ffee", dirty=False):
-        monkeypatch.setattr(bench.run, "describe_environment", lambda device: replace(describe(device), git_commit=commit, git_dirty=dirty))
+        monkeypatch.setattr(bench.run, "describe_environment", lambda device, checkout: replace(describe(device, checkout), git_commit=commit, git_dirty=dirty))
 
     pretend()
     return pretend
@@ -60,7 +60,7 @@ def moving(monkeypatch, nudged):
     """Puts two repeats that moved everything a little in the place of runs under other conditions; returns what was asked for."""
     asked = []
 
-    def measure(flags, recorded, conditions, folder, said):
+    def measure(flags, recorded, conditions, folder, said, program):
         asked.append((flags, conditions, folder))
         said("repeated under nothing")
         return {
@@ -144,7 +144,7 @@ def perturbed_results(toy_request, tmp_path):
 
 
 def test_rounding_passes_and_a_changed_computation_drifted(recording, perturbed_results, toy_request, toy_tier, tmp_path, expected_file, monkeypatch):
-    def run_here(condition, flags, out):
+    def run_here(condition, flags, out, checkout, words):
         return replace(read_results(tmp_path / "runs" / "first"), rows=perturbed_results(condition.perturbation, condition.seed, out.name))
 
     monkeypatch.setattr(bench.recording.record, "conditions_for", lambda device: ON_GPU)

@@ -1,5 +1,6 @@
 import argparse
 import json
+import os
 import shlex
 from dataclasses import replace
 
@@ -95,7 +96,8 @@ def test_a_run_gets_its_flags_its_variables_and_a_folder_of_its_own(checkout, tm
     results = run_under(condition, ["--tier", "smoke", "--rows", "1"], tmp_path / "out", place)
     arguments, folder, environment = called(tmp_path / "out")
     assert arguments == ["run", "--tier", "smoke", "--rows", "1", *condition.flags, "--out", str(tmp_path / "out")]
-    assert folder == environment["PYTHONPATH"] == str(place)
+    assert folder == str(place)
+    assert environment["PYTHONPATH"].split(os.pathsep) == [str(place), str(CHECKOUT)], "of two packages of one name Python takes the first"
     assert environment["GPTCORE_ASSETS"] == "kept"
     assert environment["MKL_CBWR"] == "COMPATIBLE"
     assert "OMP_NUM_THREADS" not in environment, "what this process was told about numbers must not reach a condition"
@@ -170,7 +172,7 @@ def running(monkeypatch, nudged):
     asked = []
 
     def put(recorded, broken=None):
-        def run(condition, flags, out):
+        def run(condition, flags, out, checkout, words):
             asked.append((condition, [*flags], out))
             rows = {number: replace(result, figures=nudged(result.figures, condition.perturbation)) for number, result in recorded.rows.items()}
             return replace(recorded, rows=rows | (broken or {}))
@@ -204,7 +206,7 @@ def test_a_row_that_fails_under_a_condition_ends_the_measurement(running, run_in
 
 def test_real_runs_side_by_side_each_keep_their_folder(checkout, monkeypatch, run_info, row_result, tmp_path):
     place = checkout()
-    monkeypatch.setattr(bench.recording.repeats, "run_under", lambda condition, flags, out: run_under(condition, flags, out, place))
+    monkeypatch.setattr(bench.recording.repeats, "run_under", lambda condition, flags, out, checkout, words: run_under(condition, flags, out, place))
     recorded = Results(run_info(), {1: row_result()})
     conditions = [Condition(1e-6, 1), Condition(1e-6, 2)]
     repeats = measure_repeats(["--rows", "1"], recorded, conditions, tmp_path)

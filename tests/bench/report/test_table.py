@@ -94,29 +94,34 @@ def test_what_a_row_notices_is_told_in_points(judged, row_result, power, cell, c
     results, (verdict,) = judged(row_result())
     verdicts = [replace(verdict, power=power)]
     assert cells_of(verdicts)["notices"] == cell
-    assert [line for line in notes(results, verdicts) if line in (NOTICES, clean_line())] == [NOTICES, *([clean_line()] if clean else [])]
+    assert [line for line in notes(results, verdicts) if line in (NOTICES, clean_line(1))] == [NOTICES, *([clean_line(1)] if clean else [])]
 
 
 def test_how_often_a_clean_run_is_flagged_is_told_only_where_that_is_so_of_every_row(judged, row_result):
     results, (verdict,) = judged(row_result())
     known = replace(verdict, power=Power(0.005, 0.0333))
-    assert clean_line() in notes(results, [known, known])
-    assert clean_line() not in notes(results, [known, replace(known, power=Power(0.005, None))])
+    assert clean_line(2) in notes(results, [known, known])
+    assert clean_line(2) not in notes(results, [known, replace(known, power=Power(0.005, None))])
     published = replace(known, judgements=(*known.judgements, Judgement("test_accuracy", Verdict.PASS, "published")))
     assert NOTICES in notes(results, [known, published])
-    assert clean_line() not in notes(results, [known, published])
+    assert clean_line(2) not in notes(results, [known, published])
 
 
 def test_where_nothing_would_be_noticed_the_column_is_left_out(judged, row_result):
     results, verdicts = judged({1: row_result(figures=None, error="broken")})
     assert "notices" not in cells_of(verdicts)
-    assert not {NOTICES, clean_line()} & set(notes(results, verdicts))
+    assert not {NOTICES, clean_line(len(verdicts))} & set(notes(results, verdicts))
 
 
 def test_how_often_a_clean_run_is_flagged_is_what_the_bands_were_derived_for():
     assert FLAGGED_RUNS == 0.01
     assert "at most 1% of runs for rounding and 1% for its seeds" in clean_line()
     assert f"at most {100 * FLAGGED_RUNS / len(ROWS):.2f}% of runs for each" in clean_line()
+
+
+def test_fewer_rows_are_flagged_less_often_and_more_rows_more_often():
+    assert "a clean run of these rows is flagged in at most 0.16% of runs for rounding and 0.16% for its seeds, a single row in at most 0.05%" in clean_line(3)
+    assert "flagged in at most 2.00% of runs" in clean_line(38)
 
 
 def test_a_row_that_is_not_comparable_was_held_against_nothing(judged, row_result):
@@ -305,4 +310,4 @@ def test_the_notes_are_all_lines_together(judged, of_seeds, seeds):
     results = replace(results, invariants=(Invariant("a holds", (1,), True, ""),))
     lines = [seed_lines(results), leak_lines(results), invariant_lines(results)]
     assert all(lines)
-    assert notes(results, verdicts) == [NOTICES, clean_line(), *chain(*lines)]
+    assert notes(results, verdicts) == [NOTICES, clean_line(len(verdicts)), *chain(*lines)]

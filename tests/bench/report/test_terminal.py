@@ -74,7 +74,7 @@ def test_texts_and_names_of_strangers_do_not_rule_the_terminal(console, reported
 def test_the_notes_stand_under_the_table(reported, of_seeds, seeds):
     lines = reported(of_seeds(seeds(1)), baseline=of_seeds(seeds(10)))
     (notices,) = (line for line in lines if line.startswith("notices: "))
-    (clean,) = (line for line in lines if line.startswith("a clean run of all rows is flagged"))
+    (clean,) = (line for line in lines if line.startswith("a clean run of these rows is flagged"))
     assert lines.index(notices) < lines.index(clean) < lines.index("no validation or test text stands verbatim in train")
     assert lines[-1] == "1 of 1 judged rows hold"
 

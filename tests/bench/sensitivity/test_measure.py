@@ -44,7 +44,7 @@ def row_verdict():
             Judgement("first_logits", Verdict.PASS, "baseline"),
             Judgement(metric, verdict, "baseline"),
         )
-        return RowVerdict(row, verdict, verdict is Verdict.PASS if holds is None else holds, judgements, None)
+        return RowVerdict(row, f"row {row}", verdict, verdict is Verdict.PASS if holds is None else holds, judgements, None)
 
     return make
 

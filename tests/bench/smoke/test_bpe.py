@@ -1,8 +1,9 @@
 import pytest
 
-from bench.smoke.bpe import format_ranks, merge, train_ranks
+from bench.smoke.bpe import merge, train_ranks
 from bench.smoke.messages import pretraining_texts
 from bench.smoke.tokenizer import N_MERGES, RANKS_FILE
+from gptcore.tokenizer import format_ranks
 
 
 def test_ranks_file_is_what_the_command_makes():
