@@ -36,6 +36,8 @@ SHORTER = {
     "python -m bench compare main my-branch --rows 1,4 --repeats 5": "--repeats 1",
     "python -m bench run --tier full --rows 1 --data-dir my_texts": "--rows 10",
     "python -m gptcore --data_dir my_texts": "--weights random",
+    "python -m bench doctor --tier full --rows 1,8": "--rows 10 --device cpu --data-dir my_texts",
+    "python -m bench fetch --rows 1,8": "--rows 10",
     "python -m gptcore --weights random --num_epochs 1 --json result.json": "--data_dir my_texts",
 }
 INSTALLED = ("python -m pip",)  # what every run of these tests has done already
