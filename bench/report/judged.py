@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from bench.report.table import closing_line, own_command
 from bench.results import Results
-from bench.rows import find_row
 from bench.verdicts.judge import holds
 from bench.verdicts.verdict import RowVerdict
 
@@ -45,7 +44,7 @@ def judged_row(verdict: RowVerdict, results: Results) -> dict[str, Any]:
     for figures in (result["figures"], *result["others"].values()) if result else ():
         for name in BULKY if figures else ():
             del figures[name]
-    return {**said, "name": find_row(verdict.row).name, "command": own_command(verdict, results)}
+    return {**said, "name": verdict.name, "command": own_command(verdict, results)}
 
 
 def plain_values(value: Any) -> Any:

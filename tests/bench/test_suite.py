@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -80,6 +81,13 @@ def test_what_a_run_leaves_ready_makes_the_next_one_hold(run_here, recorded, own
     assert run_here("verify", "second") == 0
     assert run_here("summary", "second") == 0
     assert "mine" in capsys.readouterr().out
+
+
+def test_json_and_workers_know_its_rows(recorded, run_here, tmp_path, capsys):
+    assert run_here("run", "--out", "second", "--workers", "2", "--quiet") == 0
+    capsys.readouterr()
+    assert run_here("check", tmp_path / "second", "--json") == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["mine", "first token"]
 
 
 def test_a_program_judges_a_run_as_the_command_does(recorded, own_suite, tmp_path):
