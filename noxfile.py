@@ -18,6 +18,7 @@ nox.options.reuse_existing_virtualenvs = True
 # torch is too large for a copy per session: all but lint share one environment.
 SHARED = Path(".nox", "shared").resolve()
 PYTHON = str(SHARED / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+SIDE_BY_SIDE = ("--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--benchmark-disable")
 INTERRUPT_SECONDS = 30  # for an interrupted run to print what it has
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 OLDEST_PYTHON = PROJECT["requires-python"].removeprefix(">=")
@@ -69,9 +70,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The test suite."""
+    """The test suite, a file at a time on each of up to four cores."""
     install(session, "test")
-    session.run(PYTHON, "-m", "pytest", *session.posargs, external=True)
+    session.run(PYTHON, "-m", "pytest", *SIDE_BY_SIDE, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")

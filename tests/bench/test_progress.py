@@ -33,7 +33,7 @@ def run(clock):
 
 
 def verdict(number, holds=True):
-    return RowVerdict(number, Verdict.PASS if holds else Verdict.REGRESSED, holds, (), None)
+    return RowVerdict(number, "some row", Verdict.PASS if holds else Verdict.REGRESSED, holds, (), None)
 
 
 def test_a_row_tells_where_it_is():

@@ -2,6 +2,7 @@ import errno
 import gc
 import random
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import gptcore.__main__
 import gptcore.memory
 from gptcore.dataset import Dataset, Split
 from gptcore.errors import UsageError
+from gptcore.execution import Execution
 from gptcore.experiment import Experiment
 from gptcore.features import FrozenStates
 from gptcore.inputs import Inputs
@@ -268,8 +270,8 @@ def train(miniature, inputs_of):
 
     def run(seeds=(123,), **settings):
         experiment = miniature(**settings)
-        execution = gptcore.__main__.Execution()
-        return gptcore.__main__.train_within_memory(experiment, inputs_of(experiment), seeds, CPU, execution)
+        options = SimpleNamespace(save=None)
+        return gptcore.__main__.train(experiment, inputs_of(experiment), seeds, CPU, Execution(), options)
 
     return run
 

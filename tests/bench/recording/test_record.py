@@ -208,8 +208,8 @@ def checking(monkeypatch):
 @pytest.fixture
 def unsteady(toy_tier):
     """A tier whose settings are others every time somebody asks."""
-    seeds = itertools.count(123)
-    return replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), seed=next(seeds)))
+    times = itertools.count(1)
+    return replace(toy_tier, scale=lambda experiment: replace(toy_tier.scale(experiment), learning_rate=1e-3 * next(times)))
 
 
 def test_figures_that_differ_between_two_runs_are_refused(refused, moving, toy_request, unsteady, checking):

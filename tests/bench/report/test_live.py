@@ -46,7 +46,7 @@ def drawn(run, width=80, height=40):
 
 def test_every_row_has_its_line(run, row_result):
     run.begin(find_row(1))
-    run.end(row_result(), RowVerdict(1, Verdict.REGRESSED, False, (), None))
+    run.end(row_result(), RowVerdict(1, "reference", Verdict.REGRESSED, False, (), None))
     hear = run.begin(find_row(2))
     for event in (Evaluation(1, 0, 0.4321, 0.5, 1.0), EpochAccuracy(1, 0.95, 0.933), Progress("training", 25, 100)):
         hear(event)
@@ -102,7 +102,7 @@ def test_lines_are_printed_where_nothing_can_renew_itself(run, row_result):
     with displaying(console, run) as display:
         assert isinstance(display, Lines)
         display.begin(find_row(1))(Progress("training", 1, 2))
-        display.end(row_result(), RowVerdict(1, Verdict.PASS, True, (), None))
+        display.end(row_result(), RowVerdict(1, "reference", Verdict.PASS, True, (), None))
         display.pass_to("checking invariants")
     assert console.file.getvalue() == "[1/19] row 1 (reference): train 96.6%, validation 99.3%, test 95.0%, 16.00 s\n"
 
