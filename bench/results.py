@@ -87,6 +87,11 @@ class RowResult:
         return (self.digests, self.seed) == (other.digests, other.seed)
 
     @property
+    def n_seeds(self) -> int:
+        """Of how many seeds there are figures."""
+        return (self.figures is not None) + len(self.others)
+
+    @property
     def failure(self) -> str:
         """What kept the row from its figures, in one line."""
         return (self.error or "it has no figures").splitlines()[0]

@@ -85,11 +85,11 @@ class Request:
             "--weights-dir": absolute(self.sources.weights),
             "--tokenizer-dir": absolute(self.sources.tokenizer),
             "--limit-train": self.sources.limit_train,
-            "--perturb": f"{self.perturbation:g}" if self.perturbation else None,
+            "--perturb": repr(self.perturbation) if self.perturbation else None,
             "--perturb-seed": self.perturbation_seed if self.perturbation else None,
             "--memory-budget": None if self.execution.memory_budget is None else self.execution.memory_budget / GIB,
             "--keep-states": self.execution.cache.limit / GIB if self.execution.cache else None,
-            "--checkpoint-every": None if self.checkpoint_every == CHECKPOINT_SECONDS else f"{self.checkpoint_every:g}",
+            "--checkpoint-every": None if self.checkpoint_every == CHECKPOINT_SECONDS else repr(self.checkpoint_every),
             **self.executor.options,
         }
         given = (f"{flag} {shlex.quote(str(value))}" for flag, value in options.items() if value is not None)
@@ -167,20 +167,24 @@ def latest_folder(folder: Path = RESULTS) -> Path:
     return max(found, key=lambda path: path.lstat().st_mtime).parent
 
 
-def unused(folder: Path) -> Path:
-    """The folder, or one beside it where two runs start in one second, or the clock was set back."""
-    names = (folder, *(folder.with_name(f"{folder.name}-{number}") for number in range(2, 100)))
-    return next((name for name in names if not name.exists()), folder)
-
-
 def start_run(request: Request, folder: Path | None) -> Path:
     """Set the number of threads and make the results folder, by default `results/<tier>-<time>`, with its `run.json`.
 
     Returns the folder; raises ResultsError where it is taken.
     """
-    out = folder or unused(default_folder(request.tier.name))
-    create_folder(out, describe_run(request))
-    return out
+    info = describe_run(request)
+    usual = default_folder(request.tier.name)
+    # Two runs may start in one second, and the clock may have been set back.
+    others = [usual.with_name(f"{usual.name}-{number}") for number in range(2, 100)]
+    for name in [folder] if folder else [usual, *others]:
+        try:
+            create_folder(name, info)
+        except ResultsError:
+            if folder or not name.exists() or name == others[-1]:
+                raise
+        else:
+            break
+    return name
 
 
 def describe_run(request: Request) -> RunInfo:
@@ -217,12 +221,18 @@ def plan_of(request: Request) -> Plan:
 
 
 def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report = lambda event: None) -> RowResult:
-    """Run one row and write its file, or take what the folder holds of it.  A row that fails is a result too, with its error instead of figures."""
+    """Run one row and write its file, or take what the folder holds of it.  A row that fails is a result too, with its error instead of figures.
+
+    What cannot even read its inputs leaves a file with figures as it is.
+    """
     known = readable_row(folder, row.number)
+    n_seeds = known.n_seeds if known else 0
     for result in compute_row(row, request, known, folder, plan, report, lambda inputs: write_texts(folder, inputs.dataset.test.texts)):
-        if result is not known:
+        if result is not known and (result.digests or not (known and known.figures)):
             write_row(folder, result)
-    remove_checkpoints(folder, row.number)
+        if result.error is None or result.n_seeds > n_seeds:  # only now is there nothing to go on with
+            remove_checkpoints(folder, row.number)
+            n_seeds = result.n_seeds
     return result
 
 
@@ -245,13 +255,13 @@ def compute_row(
         check_memory(experiment, request.device, REMEDY)
         inputs: Inputs = request.tier.gather(experiment, request.sources)
         result = replace(result, digests=component_digests(experiment, inputs))
+        hear(inputs)
         if known and known.depends_on_the_same_as(result):
             if is_whole(known, request):
                 plan.done(row)
                 yield known
                 return
             result = replace(known, error=None)
-        hear(inputs)
         for so_far in train_within_memory(result, row, inputs, request, folder, plan, report):
             result = so_far
             yield result

@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bench.environment import describe_environment
-from bench.results import Results, ResultsError, RowResult, create_folder, read_results
+from bench.recording.baselines import repeatable_figures
+from bench.results import Results, ResultsError, RowResult, read_results
 from bench.resuming import differences, request_of
 from bench.rows import Row
-from bench.run import Request, plan_of, run_row
+from bench.run import Request, compute_row, plan_of
 from bench.suite import PUBLISHED, Suite
+from gptcore.dataset import SplitName
 from gptcore.execution import set_threads
 from gptcore.packing import unpack_floats
 from gptcore.result import Result
@@ -20,7 +21,8 @@ from gptcore.result import Result
 class SeedVerification:
     """One seed of a row against its rerun.
 
-    identical: weights, logits and the loss of every batch agree bit for bit.  first_step: of the first batch whose loss differs, from 0, None where none does.
+    identical: weights, logits, the loss of every batch and all figures agree bit for bit.
+    first_step: of the first batch whose loss differs, from 0, None where none does.
     losses, margins: the furthest that a batch's loss and a text's margin lie apart.  flipped: how many answers, over all splits, are others.
     """
 
@@ -72,10 +74,9 @@ def prepare(folder: Path, rows: Sequence[Row] | None, suite: Suite = PUBLISHED) 
 def verify(rerun: Rerun) -> Iterator[RowVerification]:
     """Every chosen row, run again with the same rows planned beside it, since last bits depend on which share a pass."""
     plan = plan_of(rerun.request)
-    with TemporaryDirectory(prefix="verification-") as folder:
-        create_folder(Path(folder), rerun.results.info)
-        for row in rerun.rows:
-            yield compare(rerun.results.rows[row.number], run_row(row, rerun.request, Path(folder), plan))
+    for row in rerun.rows:
+        *_, again = compute_row(row, rerun.request, None, None, plan)
+        yield compare(rerun.results.rows[row.number], again)
 
 
 def compare(before: RowResult, after: RowResult) -> RowVerification:
@@ -90,13 +91,23 @@ def compare(before: RowResult, after: RowResult) -> RowVerification:
         return obstructed(f"it failed the first time ({before.failure})")
     if after.error or after.figures is None:
         return obstructed(f"it fails now ({after.failure})")
+    if before.others.keys() != after.others.keys():
+        return obstructed("it holds other seeds than its run was asked for")
     pairs = {before.seed: (before.figures, after.figures)} | {seed: (figures, after.others[seed]) for seed, figures in before.others.items()}
+    if any(extent_of(one) != extent_of(other) for one, other in pairs.values()):
+        return obstructed("it holds figures of other texts or steps than its experiment has")
     return RowVerification(before.row, before.name, tuple(compare_seed(seed, *pair) for seed, pair in pairs.items()))
+
+
+def extent_of(figures: Result) -> tuple[int, dict[SplitName, tuple[int, int]]]:
+    """Of how many steps figures are, and of how many texts in each split."""
+    n_texts = {split: (answers.n, len(figures.margins.get(split, ()))) for split, answers in figures.answers.items()}
+    return len(unpack_floats(figures.attestation.batch_losses)), n_texts
 
 
 def compare_seed(seed: int, before: Result, after: Result) -> SeedVerification:
     """One seed's figures against those of its rerun."""
-    if before.attestation == after.attestation:
+    if repeatable_figures(before) == repeatable_figures(after):
         return SeedVerification(seed, identical=True)
     old, new = (unpack_floats(figures.attestation.batch_losses) for figures in (before, after))
     apart = [abs(one - other) for one, other in zip(old, new, strict=True)]
@@ -105,8 +116,8 @@ def compare_seed(seed: int, before: Result, after: Result) -> SeedVerification:
         seed,
         identical=False,
         first_step=next((step for step, distance in enumerate(apart) if distance), None),
-        losses=max(apart),
-        margins=max(margins),
+        losses=max(apart, default=0.0),
+        margins=max(margins, default=0.0),
         flipped=sum(
             one != other for split, answers in before.answers.items() for one, other in zip(answers.is_right(), after.answers[split].is_right(), strict=True)
         ),

@@ -7,7 +7,6 @@ import json
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,10 @@ class Course:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where trainings leave off and how often.  every: seconds of training between two checkpoints."""
+    """Where trainings leave off and how often.  every: seconds of training between two checkpoints.
+
+    A checkpoint stays when its training ends: whoever keeps the result removes it then.
+    """
 
     folder: Path
     every: float
@@ -92,12 +94,6 @@ class Checkpoint:
             warnings.warn(f"{self.path} cannot be written ({error}): a training that stops now starts again from its last checkpoint", stacklevel=2)
         self.before = seconds
         self.started = self.saved = time.perf_counter()
-
-    def remove(self) -> None:
-        """The training is over: nothing is left to go on with."""
-        if self.path is not None:
-            with suppress(OSError):
-                self.path.unlink(missing_ok=True)
 
     def _write(self, path: Path, course: Course, seconds: float, tensors: Mapping[str, Tensor]) -> None:
         said = json.dumps({"key": self.key, "seconds": seconds, "course": asdict(course)}, allow_nan=False)

@@ -164,7 +164,6 @@ def finetune_together(
             frozen=FrozenPart(setup.depth, states.place, states.bytes) if setup.depth and states else None,
         )
         results.append(result)
-    checkpoint.remove()
     return results
 
 

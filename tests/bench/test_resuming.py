@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 import bench.plan
 import bench.resuming
@@ -10,12 +11,13 @@ from bench.__main__ import main
 from bench.expectations import save_expectations
 from bench.options import make_parser
 from bench.recording.baselines import repeatable_figures
-from bench.results import Results, read_info, read_results, row_file, write_row
+from bench.results import Results, ResultsError, read_info, read_results, row_file, write_row
 from bench.resuming import differences, refuse_other_options, request_of, resume
 from bench.run import run_rows, start_run
-from gptcore.errors import TrainingError, UserError
+from gptcore.errors import AssetError, UserError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
+from gptcore.result import EpochAccuracy
 from gptcore.state_cache import StateCache, default_folder
 
 
@@ -248,11 +250,59 @@ def test_a_long_row_goes_on_from_its_checkpoint(toy_request, tmp_path, monkeypat
     assert not (broken / "checkpoints").exists()
 
 
-def test_a_row_that_fails_leaves_no_checkpoint(toy_request, tmp_path):
+def test_a_row_that_fails_can_go_on_from_its_checkpoint(toy_request, tmp_path):
     def fail(event):
-        raise TrainingError("the loss is nan")
+        if isinstance(event, EpochAccuracy):
+            raise torch.OutOfMemoryError
 
     request = toy_request("5", checkpoint_every=1e-9)
     folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder, lambda row: fail))
+    (failed,) = run_rows(request, folder, lambda row: fail)
+    assert failed.error.startswith("memory ran out")
+    heard = []
+    (result,) = run_rows(request, folder, lambda row: heard.append)
+    assert result.error is None
     assert not (folder / "checkpoints").exists()
+
+
+# What goes wrong while a run goes on
+
+
+def test_a_row_whose_inputs_cannot_be_had_just_now_keeps_its_figures(toy_run, toy_tier):
+    kept = row_file(toy_run.folder, 1).read_bytes()
+
+    def gather(experiment, sources):
+        raise AssetError("the weights cannot be had just now")
+
+    request = replace(resume(toy_run.folder), tier=replace(toy_tier, gather=gather))
+    assert [result.error for result in run_rows(request, toy_run.folder)] == ["the weights cannot be had just now"] * 2
+    assert row_file(toy_run.folder, 1).read_bytes() == kept
+
+
+def test_a_training_that_cannot_be_written_keeps_its_checkpoint(toy_request, tmp_path, monkeypatch):
+    request = toy_request("5", checkpoint_every=1e-9)
+    folder = start_run(request, tmp_path / "run")
+
+    def full(folder, result):
+        raise ResultsError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.run, "write_row", full)
+        with pytest.raises(ResultsError):
+            list(run_rows(request, folder))
+    assert [path.name for path in (folder / "checkpoints" / "row-05").iterdir()] == ["seed-123.safetensors"]
+    (result,) = run_rows(request, folder)
+    assert result.error is None
+    assert not (folder / "checkpoints").exists()
+
+
+def test_the_test_texts_come_back(toy_run, recorded):
+    (toy_run.folder / "test-texts.json").unlink()
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert read_results(toy_run.folder).test_texts == toy_run.results.test_texts
+
+
+def test_numbers_are_kept_to_the_last_digit(toy_request, tmp_path):
+    request = toy_request(perturbation=1.23456789e-6, checkpoint_every=12.3456789)
+    again = request_of(read_info(start_run(request, tmp_path / "run")), tmp_path / "run")
+    assert (again.perturbation, again.checkpoint_every) == (1.23456789e-6, 12.3456789)

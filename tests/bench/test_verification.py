@@ -84,6 +84,36 @@ def test_what_cannot_be_compared_says_why(row_result, changes, sentence):
     assert sentence in verification_line(found)
 
 
+def test_figures_that_were_altered_under_an_attestation_that_was_not_are_found(figures):
+    found = compare_seed(7, figures(), figures(right=(1005, 148, 283)))
+    assert (found.identical, found.flipped) == (False, 2)
+
+
+def of_one_step(figures):
+    return replace(figures, attestation=replace(figures.attestation, batch_losses=pack_floats((0.5,))))
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        (lambda figures: {"others": {124: figures()}}, "it holds other seeds than its run was asked for"),
+        (lambda figures: {"figures": of_one_step(figures())}, "it holds figures of other texts or steps than its experiment has"),
+    ],
+)
+def test_figures_of_another_extent_are_no_reason_to_crash(row_result, figures, others, sentence):
+    assert sentence in verification_line(compare(row_result(**others(figures)), row_result()))
+
+
+def test_verifying_leaves_no_file_anywhere(toy_request, tmp_path, monkeypatch):
+    request = toy_request("5", checkpoint_every=1e-9)
+    folder = start_run(request, tmp_path / "run")
+    list(run_rows(request, folder))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert [row.identical for row in verify(prepare(folder, None))] == [True]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
 def test_a_row_that_failed_first_is_not_verified(row_result):
     assert "it failed the first time (broken)" in verification_line(compare(row_result(figures=None, error="broken\nTraceback"), row_result()))
 

@@ -67,7 +67,7 @@ def test_a_training_that_stopped_goes_on_to_the_same_bits(settings, plain, minia
         again = finetune(experiment, inputs, device=CPU, execution=execution, report=heard.append)
         assert figures_of(again) == figures_of(whole)
         assert sorted(figures_heard(heard), key=str) == sorted([*whole.history, *whole.epoch_accuracies], key=str)
-        assert [*(tmp_path / str(number)).iterdir()] == []
+        assert [path.name for path in (tmp_path / str(number)).iterdir()] == ["seed-123.safetensors"]  # until somebody has kept the result
 
 
 def test_a_training_that_stops_over_and_over_ends_with_the_same_bits(miniature, inputs_of, tmp_path):
@@ -248,5 +248,4 @@ def test_without_a_path_nothing_is_kept(tmp_path, monkeypatch):
         warnings.simplefilter("error")
         nothing.save_if_due(Course(position=5), [], torch.optim.AdamW([torch.ones(1, requires_grad=True)]))
         assert nothing.restore([], torch.optim.AdamW([torch.ones(1, requires_grad=True)])) == Course()
-        nothing.remove()
     assert [*tmp_path.iterdir()] == []
