@@ -124,13 +124,15 @@ def follow(checkout, noxfile, monkeypatch):
 def test_the_commands_of_a_page_run_one_after_the_other(page, commands, checkout, follow, vocabulary):
     git(checkout, "checkout", "--quiet", "--force", "my-branch" if page.name == "comparing.md" else "main")
     commands = [command for command in commands if not command.startswith(INSTALLED)]
-    if not vocabulary:
-        commands = [command for command in commands if not any(part in command for part in NEEDS_VOCABULARY)]
+    left_out = [] if vocabulary else [command for command in commands if any(part in command for part in NEEDS_VOCABULARY)]
+    commands = [command for command in commands if command not in left_out]
     spoken_of = [command for command in commands if "results/mine" in command]
     if spoken_of and "--out results/mine" not in spoken_of[0]:
         follow(MADE_BEFORE)
     for command in commands:
         follow(command)
+    if left_out:
+        pytest.skip(f"all others ran, but without GPT-2's vocabulary not {'; '.join(left_out)}: put it where docs/runner.md says")
 
 
 @pytest.fixture(scope="session")
@@ -177,3 +179,8 @@ def test_the_flaws_are_those_of_the_expectations():
     told = dict.fromkeys(row for row, _ in re.findall(r"^\| ([\d,-]+|all) \| (.+) \|$", page, re.MULTILINE))
     flaws = load_expectations().published.flaws
     assert {"all" if len(flaw.rows) == len(ROWS) else row_ranges(flaw.rows) for flaw in flaws} == set(told)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_figure_is_still_to_come(page):
+    assert re.findall(r"TODO|TBD|FIXME|\bFAULTS\b|@@", page.read_text(encoding="utf-8")) == []
