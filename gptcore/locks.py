@@ -20,10 +20,12 @@ def held(path: Path, waiting_for: str, patience: float) -> Iterator[None]:
     """Hold the lock at `path`; while another process does, say so once on standard error and wait for up to `patience` seconds.
 
     The file at `path` is empty, and stays: a lock on a removed file would keep nobody out.  Makes missing folders.
-    Raises LockError where the patience ends, or no lock can be made at `path`.
+    Raises LockError where the patience ends, or no lock can be made at `path`, which may not be a link: locking would empty or make the file it leads to.
     """
     lock = FileLock(path)
     try:
+        if path.is_symlink():  # not every filelock refuses it
+            raise LockError(f"{printable(path)} is a link, and a lock must be a file of its own: remove the link, then try again")
         path.parent.mkdir(parents=True, exist_ok=True)
         take(lock, waiting_for, patience)
     except Timeout as error:

@@ -86,13 +86,35 @@ def test_an_exception_ends_the_hold(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("name", ["file/below", "x" * 300, "a\0b", "linked"])
+@pytest.mark.parametrize("name", ["file/below", "x" * 300, "a\0b"])
 def test_a_lock_that_cannot_be_made_is_a_sentence(name, tmp_path):
     (tmp_path / "file").touch()
-    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(LockError, match=r"cannot be made \(.+\): make its folder one that you may write to"), held(tmp_path / name, "the test", 0):
         pytest.fail("held")
-    assert not (tmp_path / "elsewhere").exists()
+
+
+class EmptyingLock:
+    """What filelock did before it refused links: opens the file, wherever it lies, and empties it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def acquire(self, timeout):
+        self.path.write_text("")
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_refused_and_what_it_leads_to_stays_as_it_is_whatever_the_release_of_filelock(exists, tmp_path, monkeypatch):
+    if exists:
+        (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "linked").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr("gptcore.locks.FileLock", EmptyingLock)
+    with pytest.raises(LockError, match=r"linked is a link, .*: remove the link, then try again"), held(tmp_path / "linked", "the test", 0):
+        pytest.fail("held")
+    assert (tmp_path / "elsewhere").read_text() == "mine" if exists else not (tmp_path / "elsewhere").exists()
 
 
 def test_a_folder_that_may_not_be_written_is_a_sentence(tmp_path, monkeypatch):
