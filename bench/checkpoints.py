@@ -3,11 +3,14 @@
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+CHECKPOINTS: Final = "checkpoints"
 
 
 def checkpoints_of(folder: Path, number: int) -> Path:
     """Where a row's trainings leave off."""
-    return folder / "checkpoints" / f"row-{number:02d}"
+    return folder / CHECKPOINTS / f"row-{number:02d}"
 
 
 def remove_checkpoints(folder: Path, number: int) -> None:

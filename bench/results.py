@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from bench.checkpoints import CHECKPOINTS
 from bench.documents import DocumentError, OtherVersionError, check_version, dumped, read_document, sealed, unsealed, validated
 from bench.environment import Environment
 from gptcore.errors import UserError
@@ -151,10 +152,22 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder; where one is at work there, says so and waits for its end.  Removes what killed ones left half written."""
+    """Keeps other runs out of a folder; where one is at work there, says so and waits for its end.  Removes what killed ones left half written.
+
+    Raises ResultsError where the folder would lead a run to write or remove files elsewhere.
+    """
     with held(folder / LOCK, f"the run that is at work in {folder}", PATIENCE):
+        refuse_links(folder)
         remove_leftovers(folder)
         yield
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ResultsError where a link stands in the place of a folder that a run fills and removes."""
+    checkpoints = folder / CHECKPOINTS
+    for place in (folder / "jobs", checkpoints, *checkpoints.glob("row-*")):
+        if place.is_symlink():
+            raise ResultsError(f"{place} is a link, and a run would write and remove files where it leads: remove the link, then try again")
 
 
 def create_folder(folder: Path, info: RunInfo) -> None:

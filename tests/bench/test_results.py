@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+import bench.tiers
+from bench.__main__ import main
 from bench.documents import sealed, unsealed
 from bench.results import (
     INVARIANTS_FILE,
@@ -10,6 +12,7 @@ from bench.results import (
     Results,
     ResultsError,
     create_folder,
+    in_use,
     read_results,
     row_file,
     write_invariants,
@@ -66,6 +69,33 @@ def test_a_folder_in_use_is_never_overwritten(results_folder, run_info, row_resu
     with pytest.raises(ResultsError, match="not empty"):
         create_folder(folder, run_info())
     assert row_file(folder, 1).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/row-01", "jobs"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_run_takes_a_folder_that_leads_elsewhere(name, exists, results_folder, run_info, tmp_path):
+    folder = results_folder(Results(run_info(), {}))
+    kept = tmp_path / "elsewhere" / "row-01" / "thesis"
+    if exists:
+        kept.parent.mkdir(parents=True)
+        kept.write_text("years")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ResultsError, match=rf"{name} is a link, .*: remove the link, then try again"), in_use(folder):
+        pytest.fail("taken")
+    assert not exists or kept.read_text() == "years"
+
+
+def test_a_resumed_run_removes_nothing_through_a_link(toy_run, tmp_path, monkeypatch, toy_tier, capsys):
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
+    (tmp_path / "elsewhere" / "row-01").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "row-01" / "thesis").write_text("years")
+    (toy_run.folder / "checkpoints").symlink_to(tmp_path / "elsewhere")
+    assert main(["run", "--resume", str(toy_run.folder)]) == 2
+    assert (tmp_path / "elsewhere" / "row-01" / "thesis").read_text() == "years"
+    complaint = capsys.readouterr().err
+    assert "checkpoints is a link" in complaint
+    assert complaint.count("\n") == 1
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, run_info):
