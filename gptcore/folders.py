@@ -15,7 +15,7 @@ def check_new_folder(folder: Path, files: Collection[str], *, overwrite: bool) -
 
     overwrite: an earlier folder may stand there, as long as it holds none but these files.
     """
-    place = next(parent for parent in folder.resolve().parents if parent.exists())
+    place = next(parent for parent in resolved(folder).parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UsageError(f"{folder} cannot be made: {place} is no folder that you may write to; name another place")
     if not os.path.lexists(folder):
@@ -29,13 +29,24 @@ def check_new_folder(folder: Path, files: Collection[str], *, overwrite: bool) -
         raise UsageError(f"{folder} holds {others[0]}, which would be lost: move it away, or name another folder")
 
 
+def resolved(folder: Path) -> Path:
+    """The folder without links on the way.  Raises UsageError where they go round in a loop, or it is the root, beside which nothing can be written."""
+    try:
+        found = folder.resolve()
+    except (OSError, RuntimeError) as error:  # the latter before Python 3.13
+        raise UsageError(f"{folder} cannot be made: it stands behind a loop of links; name another place") from error
+    if not found.name:
+        raise UsageError(f"{folder} cannot be made: it is the root of all folders; name a folder below it")
+    return found
+
+
 def write_folder(folder: Path, files: Collection[str], write: Callable[[Path], object], *, overwrite: bool) -> None:
     """Let `write` fill a folder beside the place, then move it there: readers see nothing, an earlier folder, or the whole new one.
 
     Creates missing parents.  Raises UsageError as `check_new_folder`, and where the disk does not take it; then nothing is left behind.
     """
     check_new_folder(folder, files, overwrite=overwrite)
-    folder = folder.resolve()
+    folder = resolved(folder)
     new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{age}") for age in ("new", "old"))
     try:
         new.mkdir(parents=True)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from gptcore.errors import UsageError
@@ -56,3 +58,17 @@ def test_where_writing_breaks_off_the_earlier_folder_stays(error, tmp_path):
         write_folder(folder, FILES, break_off, overwrite=True)
     assert contents(folder) == {"a": "new a", "b": "new b"}
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_the_root_of_all_folders_is_refused(overwrite):
+    with pytest.raises(UsageError, match=r"^/ cannot be made: it is the root of all folders; name a folder below it$"):
+        write_folder(Path("/"), FILES, fill, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("inside", ["", "deep", "deep/down"])
+def test_a_loop_of_links_is_refused(inside, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UsageError, match=r"loop"):
+        write_folder(tmp_path / "loop" / inside, FILES, fill, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
