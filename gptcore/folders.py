@@ -1,8 +1,9 @@
 """Folders that are written whole or not at all, and never over something else."""
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,11 +14,12 @@ from gptcore.errors import UsageError
 def check_new_folder(folder: Path, files: Collection[str], *, overwrite: bool) -> None:
     """Raise UsageError where a folder of these files cannot be written: something stands there, or it has no place.
 
-    overwrite: an earlier folder may stand there, as long as it holds none but these files.
+    overwrite: an earlier folder may stand there, as long as it holds none but these files.  Where a writer was killed, its earlier folder is put back first.
     """
     place = next(parent for parent in resolved(folder).parents if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UsageError(f"{folder} cannot be made: {place} is no folder that you may write to; name another place")
+    settle(resolved(folder), leftovers_of(resolved(folder)))
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
@@ -44,6 +46,7 @@ def write_folder(folder: Path, files: Collection[str], write: Callable[[Path], o
     """Let `write` fill a folder beside the place, then move it there: readers see nothing, an earlier folder, or the whole new one.
 
     Creates missing parents.  Raises UsageError as `check_new_folder`, and where the disk does not take it; then nothing is left behind.
+    However it is stopped, the earlier folder is there or, after a kill, put back by the next call.
     """
     check_new_folder(folder, files, overwrite=overwrite)
     folder = resolved(folder)
@@ -57,14 +60,37 @@ def write_folder(folder: Path, files: Collection[str], write: Callable[[Path], o
                 os.fsync(written.fileno())
         if folder.exists():
             folder.replace(old)
-        try:
-            new.replace(folder)
-        except OSError:
-            if old.exists():
-                old.replace(folder)
-            raise
+        new.replace(folder)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder} cannot be written ({error}): free some space, or name another place") from error
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        settle(folder, (new, old))  # an interrupt too may come between the two moves
+
+
+def settle(folder: Path, beside: Iterable[Path]) -> None:
+    """Put the earlier folder that a writer left beside its place back where none stands, and remove the rest.  Raises OSError where it cannot."""
+    earlier = [path for path in beside if path.suffix == ".old" and path.is_dir()]
+    if earlier and not os.path.lexists(folder):
+        max(earlier, key=lambda path: path.stat().st_mtime_ns).replace(folder)
+    for path in beside:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def leftovers_of(folder: Path) -> list[Path]:
+    """The hidden folders beside a folder whose writers were killed."""
+    hidden = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.(new|old)", re.DOTALL)
+    beside = folder.parent.iterdir() if os.access(folder.parent, os.R_OK) else ()
+    return [path for path in beside if (found := hidden.fullmatch(path.name)) and not path.is_symlink() and not is_another_at_work(int(found[1]))]
+
+
+def is_another_at_work(process: int) -> bool:
+    """Whether a process of that number lives, other than this one: in containers every run has the same number."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,9 +1,12 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gptcore.errors import UsageError
-from gptcore.folders import write_folder
+from gptcore.folders import check_new_folder, write_folder
 
 FILES = ("a", "b")
 
@@ -72,3 +75,77 @@ def test_a_loop_of_links_is_refused(inside, tmp_path):
     with pytest.raises(UsageError, match=r"loop"):
         write_folder(tmp_path / "loop" / inside, FILES, fill, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+def test_an_interrupt_after_either_move_loses_no_folder(moved, tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("old a")
+    replace, moves = Path.replace, []
+
+    def interrupted(path, target):
+        replace(path, target)
+        moves.append(path)
+        if len(moves) == moved:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(folder, FILES, fill, overwrite=True)
+    assert contents(folder) == ({"a": "old a"} if moved == 1 else {"a": "new a", "b": "new b"})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gptcore.folders import write_folder
+folder, moved = Path(sys.argv[1]), int(sys.argv[2])
+replace, moves = Path.replace, []
+
+def killed(path, target):
+    replace(path, target)
+    moves.append(path)
+    if len(moves) == moved:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def fill(new):
+    (new / "a").write_text("newer a")
+    if not moved:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Path.replace = killed
+write_folder(folder, ("a", "b"), fill, overwrite=True)
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_what_a_killed_writer_left_is_put_back_or_removed_by_the_next(moved, tmp_path):
+    folder = tmp_path / "the [last] folder"
+    write_folder(folder, FILES, fill, overwrite=False)
+    assert subprocess.run([sys.executable, "-c", KILLED, folder, str(moved)], timeout=60).returncode == -9
+    with pytest.raises(UsageError, match="is not empty: name a new folder, or add --overwrite"):
+        check_new_folder(folder, FILES, overwrite=False)
+    assert contents(folder) == ({"a": "newer a"} if moved == 2 else {"a": "new a", "b": "new b"})
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_what_this_process_number_left_before_is_no_obstacle(tmp_path):
+    for age in ("new", "old"):
+        (tmp_path / f".folder.{os.getpid()}.{age}").mkdir()
+        (tmp_path / f".folder.{os.getpid()}.{age}" / "a").write_text(age)
+    check_new_folder(tmp_path / "folder", FILES, overwrite=True)
+    assert contents(tmp_path / "folder") == {"a": "old"}
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_others_write_or_call_alike_is_left_alone(tmp_path):
+    names = [f".folder.{os.getppid()}.old", ".folder.x.old", ".other.1.old", ".folder.2.tmp"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f".folder.{os.getpid()}.old").symlink_to(tmp_path / "elsewhere")
+    check_new_folder(tmp_path / "folder", FILES, overwrite=False)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "elsewhere", f".folder.{os.getpid()}.old"}
