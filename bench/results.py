@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from bench.checkpoints import CHECKPOINTS
 from bench.documents import DocumentError, OtherVersionError, check_version, dumped, read_document, sealed, unsealed, validated
 from bench.environment import Environment
+from gptcore.dataset import SPLITS
 from gptcore.errors import UserError
 from gptcore.files import remove_leftovers, write_text_atomically
 from gptcore.locks import held
@@ -222,7 +223,20 @@ def read_row(folder: Path, number: int) -> RowResult | None:
     result = _read_part(path, RowResult)
     if result and result.row != number:
         raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; {_remedy(path)}")
+    if result and (problem := problem_of_seeds(result)):
+        raise _refusal(path, DocumentError(problem))
     return result
+
+
+def problem_of_seeds(result: RowResult) -> str:
+    """What no run writes of a row's seeds, empty where nothing is wrong: they follow each other without a gap once all are there, and read the same texts."""
+    found = sorted(result.others)
+    usual = [*range(result.seed + 1, result.seed + 1 + len(found))]
+    if found and (found[0] <= result.seed or (result.error is None and found != usual)):
+        return f"others: seeds {', '.join(map(str, found[:5]))} beside seed {result.seed} were never asked for"
+    figures = [*([result.figures] if result.figures else ()), *result.others.values()]
+    sizes = {(len(one.attestation.batch_losses), *(one.answers[split].n for split in SPLITS)) for one in figures}
+    return "others: its seeds had other batches or texts" if len(sizes) > 1 else ""
 
 
 def readable_row(folder: Path, number: int) -> RowResult | None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
+from gptcore.packing import unpack_floats
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Attestation:
     weights: str
     logits: str
     batch_losses: str
+
+    def __post_init__(self) -> None:
+        if not unpack_floats(self.batch_losses):
+            raise ValueError("no batch has a loss")
 
 
 @dataclass(frozen=True)

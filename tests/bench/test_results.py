@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from bench.results import (
     write_row,
     write_texts,
 )
+from gptcore.packing import pack_floats
 
 
 def test_results_survive_the_disk(results_folder, run_info, row_result):
@@ -141,6 +143,45 @@ def test_a_damaged_run_is_refused(results_folder, run_info, row_result, damage):
     (folder / "run.json").write_text(json.dumps(sealed(document)))
     with pytest.raises(ResultsError, match=r"run\.json is not what a run writes"):
         read_results(folder)
+
+
+def reseal(path, alter):
+    """Alter a document and seal it again, as somebody who knows how would."""
+    document = unsealed(json.loads(path.read_text()))
+    alter(document)
+    path.write_text(json.dumps(sealed(document)))
+
+
+@pytest.mark.parametrize("losses", ["!!!!", "AAAA", "AA", "", "ä", "AAAAAA==="])
+@pytest.mark.parametrize("seed", [None, "124"])
+def test_losses_that_nobody_can_unpack_are_refused(losses, seed, results_folder, run_info, of_seeds, seeds):
+    folder = results_folder(Results(run_info(), {1: of_seeds(seeds(2))}))
+    reseal(row_file(folder, 1), lambda row: (row["others"][seed] if seed else row["figures"])["attestation"].update(batch_losses=losses))
+    with pytest.raises(ResultsError, match=r"row-01\.json is not what a run writes \((figures|others\.124)\.attestation: "):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda row: row["others"].update({"123": row["figures"]}),
+        lambda row: row["others"].update({"-1": row["figures"]}),
+        lambda row: row["others"].update({"999": row["figures"]}),
+        lambda row: row["others"].pop("124"),
+        lambda row: row["others"]["124"]["attestation"].update(batch_losses=pack_floats([0.5])),
+    ],
+)
+def test_seeds_that_no_run_writes_are_refused(alter, results_folder, run_info, of_seeds, seeds):
+    folder = results_folder(Results(run_info(), {1: of_seeds(seeds(3))}))
+    reseal(row_file(folder, 1), alter)
+    with pytest.raises(ResultsError, match=r"row-01\.json is not what a run writes \(others: .*--resume"):
+        read_results(folder)
+
+
+def test_a_row_that_lacks_seeds_so_far_is_read(results_folder, run_info, of_seeds, seeds):
+    row = of_seeds(seeds(3), error="unfinished")
+    row = replace(row, figures=None, others={125: row.others[125]})
+    assert read_results(results_folder(Results(run_info(), {1: row}))).rows == {1: row}
 
 
 def test_mixed_up_files_are_refused(results_folder, run_info, row_result):
