@@ -1,10 +1,10 @@
 """The pretrained files on the Hugging Face Hub: pinned, fetched into the cache of the Hub's own client, and why that failed.  (SPEC §3)"""
 
 import errno
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import gaierror
+from time import monotonic, sleep
 
 from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import OfflineModeIsEnabled
@@ -16,7 +16,8 @@ from gptcore.locks import held
 from gptcore.places import why
 
 FILE_NAME = "model.safetensors"
-PATIENCE_SECONDS = 6 * 3600  # for another process to download: the largest file has 6.4 GB
+PATIENCE_SECONDS = 6 * 3600  # for a download, by this process or another: the largest file has 6.4 GB
+PROGRESS_BYTES = 1 << 20  # what makes a server worth asking on: one that sends a byte each time would be asked for ever
 WANTS_A_TOKEN = ("HTTP 401", "HTTP 403")
 LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
 
@@ -96,17 +97,26 @@ def fill_cache(pinned: PinnedWeights, url: str, metadata: HfFileMetadata, progre
 
 
 def download_patiently(url: str, path: Path, sha256: str, size: int, limits: Limits, progress: Progress) -> None:
-    """As `download`, again and again for what may pass, until `limits.attempts` in a row have brought nothing; then what has arrived stays."""
-    in_vain = 0
+    """As `download`, again and again for what may pass, until `limits.attempts` in a row have not brought PROGRESS_BYTES, or all took `limits.attempt` seconds.
+
+    What has arrived then stays.
+    """
+    deadline = monotonic() + limits.attempt
+    in_vain, furthest = 0, bytes_kept(part_beside(path), size)
     while True:
-        before = bytes_kept(part_beside(path), size)
         try:
-            return download(url, path, sha256=sha256, size=size, limits=limits, progress=progress)
+            return download(url, path, sha256=sha256, size=size, limits=replace(limits, attempt=deadline - monotonic()), progress=progress)
         except DownloadError as error:
-            in_vain = 0 if bytes_kept(part_beside(path), size) > before else in_vain + 1
+            in_vain += 1
+            kept = bytes_kept(part_beside(path), size)
+            if kept - furthest >= PROGRESS_BYTES:
+                in_vain, furthest = 0, kept
             if not error.passing or in_vain == limits.attempts:
                 raise
-        time.sleep(limits.pause * 2 ** max(in_vain - 1, 0))
+            pause = limits.pause * 2 ** max(in_vain - 1, 0)
+            if monotonic() + pause >= deadline:
+                raise DownloadError(f"too slow: {kept} of {size} bytes in {limits.attempt:g} seconds") from error
+        sleep(pause)
 
 
 def what_the_hub_lacked(error: Exception) -> str:

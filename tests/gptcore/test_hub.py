@@ -199,9 +199,10 @@ def test_a_file_lies_where_the_hubs_client_looks_for_it_and_its_progress_is_hear
     assert filled() == (kept, [])
 
 
-def test_a_download_goes_on_as_long_as_it_brings_anything(filled, server, misbehaving, monkeypatch):
+def test_a_download_goes_on_as_long_as_it_brings_enough(filled, server, misbehaving, monkeypatch):
     pauses = []
-    monkeypatch.setattr("gptcore.hub.time.sleep", pauses.append)
+    monkeypatch.setattr("gptcore.hub.PROGRESS_BYTES", 2)
+    monkeypatch.setattr("gptcore.hub.sleep", pauses.append)
     server.serve("/file", *(misbehaving.cut(CONTENT, 2) for _ in CONTENT))
     assert filled()[0] == {PINNED.sha256: CONTENT}
     assert len(pauses) == (len(CONTENT) - 1) // 2
@@ -210,11 +211,45 @@ def test_a_download_goes_on_as_long_as_it_brings_anything(filled, server, misbeh
 
 def test_a_hub_that_brings_nothing_is_asked_a_few_times_more_and_more_seldom(filled, server, misbehaving, monkeypatch):
     pauses = []
-    monkeypatch.setattr("gptcore.hub.time.sleep", pauses.append)
+    monkeypatch.setattr("gptcore.hub.sleep", pauses.append)
     server.serve("/file", misbehaving.status(503))
     with pytest.raises(DownloadError, match="HTTP 503"):
         filled()
     assert pauses == [1, 2, 4]
+
+
+def test_a_hub_that_brings_a_byte_at_a_time_is_not_asked_for_ever(filled, server, misbehaving, monkeypatch, hub_cache):
+    pauses = []
+    monkeypatch.setattr("gptcore.hub.sleep", pauses.append)
+    server.serve("/file", misbehaving.cut(CONTENT, 1))
+    with pytest.raises(DownloadError, match="the connection broke"):
+        filled()
+    assert pauses == [1, 2, 4]
+    assert [path.read_bytes() for path in hub_cache.rglob("blobs/.*.part")] == [CONTENT[:4]]
+
+
+def test_what_little_attempts_bring_adds_up(filled, server, misbehaving, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("gptcore.hub.sleep", pauses.append)
+    monkeypatch.setattr("gptcore.hub.PROGRESS_BYTES", 6)
+    server.serve("/file", misbehaving.cut(CONTENT, 2))
+    assert filled()[0] == {PINNED.sha256: CONTENT}
+    assert pauses == [1, 2, 1, 1, 2, 1, 1, 2]
+
+
+def test_all_attempts_share_one_deadline(filled, server, misbehaving, monkeypatch):
+    """On a clock that only pauses move."""
+    now, attempts = [0.0], []
+    monkeypatch.setattr("gptcore.hub.PROGRESS_BYTES", 1)
+    monkeypatch.setattr("gptcore.hub.PATIENCE_SECONDS", 3)
+    monkeypatch.setattr("gptcore.hub.monotonic", lambda: now[0])
+    monkeypatch.setattr("gptcore.hub.sleep", lambda seconds: now.append(now.pop() + seconds))
+    real = gptcore.hub.download
+    monkeypatch.setattr("gptcore.hub.download", lambda *arguments, limits, **rest: (attempts.append(limits.attempt), real(*arguments, limits=limits, **rest)))
+    server.serve("/file", misbehaving.cut(CONTENT, 1))
+    with pytest.raises(DownloadError, match=r"^too slow: 3 of 17 bytes in 3 seconds$"):
+        filled()
+    assert attempts == [3, 2, 1]
 
 
 def test_what_only_the_hubs_client_can_fetch_is_left_to_it(filled, server, misbehaving):
