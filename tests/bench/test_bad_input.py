@@ -270,7 +270,7 @@ def no_work(monkeypatch):
 
     for name in ("record", "time_rows", "measure_sensitivity", "compare_revisions", "find_first_bad"):
         monkeypatch.setattr(bench.__main__, name, stop)
-    monkeypatch.setattr(bench.__main__, "run_rows", lambda request, folder: iter(()))
+    monkeypatch.setattr(bench.__main__, "run_rows", lambda request, folder, report: iter(()))
     monkeypatch.setattr(bench.__main__, "check_invariants", lambda request, folder: None)
     for name in ("download", "download_from_mirrors"):
         monkeypatch.setattr(gptcore.assets, name, stop, raising=False)
