@@ -93,6 +93,15 @@ def test_a_folder_without_a_classifier_is_one_sentence(said, tmp_path):
     assert "absent holds no classifier.json: name a folder that `python -m gptcore --save` wrote" in error
 
 
+def test_an_export_to_no_place_for_a_folder_is_a_sentence(saved, tmp_path, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for out in ("/", str(tmp_path / "loop")):
+        assert main(["export", "--model", saved, out]) == 2
+        complaint = capsys.readouterr().err
+        assert complaint.startswith(f"error: {out} ")
+        assert complaint.count("\n") == 1
+
+
 def test_export_makes_a_folder_once(saved, tmp_path, capsys):
     out = str(tmp_path / "out")
     assert main(["export", "--model", saved, out]) == 0
