@@ -3,6 +3,7 @@
 import argparse
 import io
 import shlex
+import sys
 from contextlib import redirect_stderr
 from dataclasses import fields, replace
 from pathlib import Path
@@ -28,7 +29,10 @@ def begin(options: argparse.Namespace) -> tuple[Request, Path]:
         request = placed(request_from(options), executor)
         return request, start_run(request, options.out)
     refuse_other_options(options)
-    return placed(resume(options.resume, suite_of(options)), executor), options.resume
+    request = resume(options.resume, suite_of(options))
+    if executor is None:
+        tell_of_a_cluster(options.resume, suite_of(options))
+    return placed(request, executor), options.resume
 
 
 def placed(request: Request, executor: Executor | None) -> Request:
@@ -67,14 +71,27 @@ def resume(folder: Path, suite: Suite = PUBLISHED) -> Request:
 
 def request_of(info: RunInfo, folder: Path, suite: Suite = PUBLISHED) -> Request:
     """What a folder's run was asked.  Raises ResultsError where its command is none of this version, UserError where it cannot run here."""
-    words = shlex.split(info.command)[1 + len(suite.program) :]
-    try:
-        with redirect_stderr(io.StringIO()):
-            options = make_parser(suite).parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
-    except SystemExit as error:
-        raise ResultsError(f"{folder} was asked `{info.command}`, which this version does not know: use the version that began it") from error
+    options = options_of(info, folder, suite)
+    options.address = options.jobs = None  # whoever can write to a folder could say them: they are asked for by the person alone
     request = request_from(options)
     return replace(request, executor=executor_from(options) or request.executor)
+
+
+def options_of(info: RunInfo, folder: Path, suite: Suite) -> argparse.Namespace:
+    """The options of a folder's run.  Raises ResultsError where its command is none of this version."""
+    try:
+        words = shlex.split(info.command)[1 + len(suite.program) :]
+        with redirect_stderr(io.StringIO()):
+            return make_parser(suite).parse_args(["run", *words[1:], "--rows", ",".join(map(str, info.rows))])
+    except (SystemExit, ValueError) as error:  # the latter for a quote without its end
+        raise ResultsError(f"{folder} was asked `{info.command}`, which this version does not know: use the version that began it") from error
+
+
+def tell_of_a_cluster(folder: Path, suite: Suite) -> None:
+    """Say where a folder's run was told a cluster's address, or what to ask of Slurm, without which it goes on."""
+    options = options_of(read_info(folder), folder, suite)
+    for flag in [f"--{name}" for name in ("address", "jobs") if options.executor and getattr(options, name)]:
+        print(f"{flag} of {folder} is not asked for again: say it beside --resume and --executor {options.executor}", file=sys.stderr, flush=True)
 
 
 def differences(before: Environment, now: Environment) -> list[str]:

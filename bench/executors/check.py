@@ -1,6 +1,7 @@
 """Whether a request can run where it was asked to, said before anything runs."""
 
 import os
+import re
 import shutil
 import socket
 from importlib.util import find_spec
@@ -21,8 +22,15 @@ def places_of(request: Request) -> list[torch.device]:
     if device.type != "cuda" or device.index is not None:
         return [device] * (workers or 1)
     judges_time = request.timing_only or bool(request.perturbation)  # what one process must do
-    n = workers or (1 if judges_time else torch.cuda.device_count())
-    return [device] if n == 1 else [torch.device("cuda", index) for index in range(n)]
+    alike = gpus_alike()
+    n = workers or (1 if judges_time else len(alike))
+    return [device] if n == 1 else alike[:n]
+
+
+def gpus_alike() -> list[torch.device]:
+    """The first GPU of this machine, and all others of its kind: rows of one table come from one kind of device."""
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [torch.device("cuda", index) for index, name in enumerate(names) if name == names[0]]
 
 
 def runs_here(request: Request) -> bool:
@@ -36,6 +44,9 @@ def check_executor(request: Request) -> None:
     package = PACKAGES.get(executor.name)
     if package and find_spec(package) is None:
         raise UsageError(f"--executor {executor.name} needs the package {package}: install it with `python -m pip install --editable '.[{executor.name}]'`")
+    if executor.name == "local" and device == torch.device("cuda") and (executor.workers or 1) > max(1, n_gpus := len(gpus_alike())):
+        gpus = "1 GPU of this machine that is" if n_gpus == 1 else f"{n_gpus} GPUs of this machine that are"
+        raise UsageError(f"--workers {executor.workers} is more than the {gpus} like its first one: rows get one each")
     if runs_here(request):
         return
     if executor.name == "ray":
@@ -52,8 +63,6 @@ def check_executor(request: Request) -> None:
         raise UsageError("rows cannot share the one GPU that mps has: leave --executor and --workers out, or use --device cpu")
     if device.index is not None:
         raise UsageError(f"--device {device} is one GPU, and workers get one each: use --device {device.type}, or leave --executor and --workers out")
-    if executor.name == "local" and device.type == "cuda" and len(places_of(request)) > torch.cuda.device_count():
-        raise UsageError(f"--workers {executor.workers} is more than the {torch.cuda.device_count()} GPUs of this machine: rows get one each")
 
 
 def address_of(executor: Executor) -> str | None:
@@ -82,8 +91,9 @@ def unreachable(address: str, error: Exception) -> str:
 
 
 def asked_of_slurm(said: str | None) -> dict[str, str]:
-    """What `--jobs` says.  Raises UsageError for what is no list of KEY=VALUE."""
+    """What `--jobs` says.  Raises UsageError for what is no list of KEY=VALUE, or would not stay in its line of the script that sbatch gets."""
     pairs = [pair.partition("=") for pair in (said or "").split(",") if pair]
-    if any(not (key.strip() and value.strip()) for key, _, value in pairs):
-        raise UsageError(f"--jobs {said} is no list of KEY=VALUE: write what sbatch calls its long options, such as partition=gpu,time=240")
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    asked = {key.strip(): value.strip() for key, _, value in pairs}
+    if not all(re.fullmatch("[a-z0-9-]+", key) and value and value.isprintable() for key, value in asked.items()):  # submitit quotes values alone
+        raise UsageError(f"--jobs {said!r} is no list of KEY=VALUE: write what sbatch calls its long options, such as partition=gpu,time=240")
+    return asked

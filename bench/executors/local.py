@@ -24,6 +24,11 @@ class Worker:
     place: torch.device
 
 
+@dataclass(frozen=True)
+class Ready:
+    """What a process says that has started, and takes its task."""
+
+
 def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Sequence[torch.device]) -> Iterator[tuple[Task, Found]]:
     """Everything that comes of the tasks, one at a time on each of `places`.
 
@@ -34,23 +39,26 @@ def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Se
     try:
         while waiting or working:
             while waiting and idle:
-                reader, worker = start(waiting.popleft(), work, idle.popleft())
-                working[reader] = worker
+                pipe, worker = start(waiting.popleft(), idle.popleft())
+                working[pipe] = worker
             heard = connection.wait(list(working))
-            for reader in [one for one in working if one in heard]:
+            for pipe in [one for one in working if one in heard]:
                 try:
-                    said = reader.recv()
+                    said = pipe.recv()
+                    if isinstance(said, Ready):
+                        pipe.send((replace(working[pipe].task, device=working[pipe].place), work))
+                        continue
                 except (EOFError, OSError):
-                    worker = working.pop(reader)
+                    worker = working.pop(pipe)
                     worker.process.join()
                     waiting.appendleft(again(worker.task, ending_of(worker.process)))
                     idle.append(worker.place)
                     continue
                 match said:
                     case Found():
-                        yield working[reader].task, said
+                        yield working[pipe].task, said
                     case None:
-                        worker = working.pop(reader)
+                        worker = working.pop(pipe)
                         worker.process.join()
                         idle.append(worker.place)
                     case _:
@@ -62,27 +70,32 @@ def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Se
             worker.process.join()
 
 
-def start(task: Task, work: Work, place: torch.device) -> tuple[Connection, Worker]:
-    """A new process at work on a task, and the end of the pipe on which it says what it finds."""
+def start(task: Task, place: torch.device) -> tuple["Connection[object, object]", Worker]:
+    """A new process for a task, and the end of the pipe on which it says that it is ready, takes the task and says what it finds.
+
+    The task itself does not start with it: what is more than a pipe holds would wait for ever for a process that ends before it reads.
+    """
     context = get_context("spawn")  # a forked one would share locks that threads of this one hold
-    reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=serve, args=(replace(task, device=place), work, writer), daemon=True)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
-    writer.close()  # so that the pipe ends when the process does
-    return reader, Worker(process, task, place)
+    theirs.close()  # so that the pipe ends when the process does
+    return ours, Worker(process, task, place)
 
 
-def serve(task: Task, work: Work, writer: "Connection[object, object]") -> None:
-    """Say everything that comes of a task, then None; where the work cannot be done, a sentence instead."""
+def serve(pipe: "Connection[object, tuple[Task, Work]]") -> None:
+    """Take a task with its work, say everything that comes of it, then None; where the work cannot be done, a sentence instead."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal, and the first one ends the others
     threading.Thread(target=end_with_the_first_one, daemon=True).start()
+    pipe.send(Ready())
     try:
+        task, work = pipe.recv()
         for found in work(task):
-            writer.send(found)
+            pipe.send(found)
     except Exception as error:  # noqa: BLE001 - the other end tells it
-        writer.send(trouble(error))
+        pipe.send(trouble(error))
     else:
-        writer.send(None)
+        pipe.send(None)
 
 
 def end_with_the_first_one() -> None:

@@ -4,10 +4,11 @@ import json
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -25,11 +26,12 @@ USUAL = {"time": "1440"}  # minutes: submitit's own five are too few
 
 @dataclass(frozen=True)
 class Job:
-    """A task that was submitted, and where it leaves what it finds."""
+    """A task that was submitted, and where it leaves what it finds.  ended: the rows that it has said its last of."""
 
     task: Task
     handle: Any
     spool: Path
+    ended: set[int] = field(default_factory=set)
 
 
 def run_on_slurm(
@@ -38,10 +40,11 @@ def run_on_slurm(
     """Everything that comes of the tasks, a job each, at most so many at a time as the executor's workers.
 
     A task whose job ends before it is done goes to `again`, which says how it goes on.  cluster: submitit's name for who takes the jobs.
-    Raises WorkerError where a job cannot do its work.
+    Raises WorkerError where a job cannot be submitted, or cannot do its work.
     """
-    jobs = folder.absolute() / "jobs"
-    shutil.rmtree(jobs, ignore_errors=True)  # of a run that was killed
+    all_jobs = folder.absolute() / "jobs"
+    shutil.rmtree(all_jobs, ignore_errors=True)  # of a run that was killed
+    jobs = all_jobs / token_hex(16)  # jobs outlive a run that is killed, and write on: never where this one reads
     submit = submitter(jobs / "submitit", cluster, USUAL | asked_of_slurm(executor.jobs), threads, n_gpus=int(device.type == "cuda"))
     waiting, working, n_submitted = deque(tasks), list[Job](), 0
     seen: set[Path] = set()
@@ -50,12 +53,17 @@ def run_on_slurm(
             while waiting and len(working) < (executor.workers or len(tasks)):
                 task, spool = waiting.popleft(), jobs / f"{n_submitted:06d}"
                 n_submitted += 1
-                working.append(Job(task, submit(spool_work, work, task, spool), spool))
+                working.append(Job(task, submitted(submit, work, task, spool), spool))
             for job in list(working):
                 is_done = job.handle.done()  # asked first: what a job says, it says before it is done
                 for path in sorted(set(job.spool.glob("*.json")) - seen):
                     seen.add(path)
-                    yield job.task, read_found(path)
+                    found = read_found(path)
+                    if found.row not in job.task.rows:
+                        continue
+                    if found.is_last:
+                        job.ended.add(found.row)
+                    yield job.task, found
                 if is_done:
                     working.remove(job)
                     if why := loss_of(job):
@@ -67,7 +75,17 @@ def run_on_slurm(
             with suppress(Exception):  # it may be gone already
                 job.handle.cancel()
         if not working:
-            shutil.rmtree(jobs, ignore_errors=True)
+            shutil.rmtree(all_jobs, ignore_errors=True)
+
+
+def submitted(submit: Callable[..., Any], work: Work, task: Task, spool: Path) -> Any:
+    """The handle of a new job for a task.  Raises WorkerError where Slurm does not take it."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        return submit(spool_work, work, task, spool)
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        raise WorkerError(f"Slurm takes no job ({first_line(error)}): see what --jobs asks for") from error
 
 
 def spool_work(work: Work, task: Task, spool: Path) -> str | None:
@@ -94,10 +112,15 @@ def loss_of(job: Job) -> str:
     try:
         trouble_told = job.handle.result()
     except submitit.core.utils.UncompletedJobError as error:
-        return f"job {job.handle.job_id} that ended with {(str(error).strip().splitlines() or ['no word'])[0]}"
+        return f"job {job.handle.job_id} that ended with {first_line(error)}"
     if trouble_told:
         raise WorkerError(trouble_told)
-    return ""
+    return f"job {job.handle.job_id} that ended without all that it found" if set(job.task.rows) - job.ended else ""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip().splitlines() or ["no word"])[0]
 
 
 def submitter(folder: Path, cluster: str, asked: Mapping[str, str], threads: int, n_gpus: int) -> Any:

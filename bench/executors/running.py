@@ -69,14 +69,16 @@ def run_in_workers(
                 remove_checkpoints(folder, found.row)
                 report(rows[found.row])
                 yield account.rows[found.row]
+        account.check_end()
     except WorkerError as error:
-        raise WorkerError(f"{error}; finished rows stay in {folder}, go on with {resuming_command(folder)}") from error
+        raise WorkerError(f"{error}; finished rows stay in {folder}, go on with {resuming_command(folder, request.suite.command)}") from error
 
 
 class Account:
     """What a run has of its rows, and which of its tasks have how much left to say.
 
-    rows: what there is of each, on disk too.  done: the numbers of those that are over.  losses: how many workers each task has cost.
+    rows: what there is of each, on disk too.  done: the numbers of those that are over.  waiting: the tasks that have not said their last of a row.
+    losses: how many workers each task has cost.
     """
 
     def __init__(self, request: Request, folder: Path) -> None:
@@ -85,7 +87,7 @@ class Account:
         self.rows = {row.number: known for row in request.rows if (known := usable_row(row, request, folder))}
         self.done = {number for number, known in self.rows.items() if is_whole(known, request)}
         self.tasks = tasks_of(request, self.done)
-        self.waiting = Counter(number for task in self.tasks for number in task.rows)
+        self.waiting = {number: {task.key for task in self.tasks if number in task.rows} for task in self.tasks for number in task.rows}
         self.failures: dict[int, str] = {}
         self.losses: Counter[object] = Counter()
         self.parts = {row.number: parts_asked(request.experiment_of(row), request) for row in request.rows}
@@ -104,10 +106,15 @@ class Account:
             self.rows[number] = result
             write_row(self.folder, result)
         if found.is_last:
-            self.waiting[number] -= 1
+            self.waiting[number].discard(task.key)  # a worker that is lost at its very end says its last twice
             if not self.waiting[number]:
                 self.done.add(number)
         return number in self.done
+
+    def check_end(self) -> None:
+        """Raise WorkerError where a row has not come to its end although all tasks have."""
+        if missing := sorted(self.waiting.keys() - self.done):
+            raise WorkerError(f"workers ended without a last word on {'row' if len(missing) == 1 else 'rows'} {', '.join(map(str, missing))}")
 
     def merged(self, found: RowResult) -> RowResult:
         """A part of a row's seeds together with the others that are there.  Raises WorkerError where they are of different inputs."""

@@ -8,11 +8,12 @@ import bench.resuming
 import bench.run
 import bench.tiers
 from bench.__main__ import main
+from bench.executors.choice import Executor
 from bench.expectations import save_expectations
 from bench.options import make_parser
 from bench.recording.baselines import repeatable_figures
 from bench.results import Results, ResultsError, read_info, read_results, row_file, write_row
-from bench.resuming import differences, refuse_other_options, request_of, resume
+from bench.resuming import begin, differences, refuse_other_options, request_of, resume
 from bench.run import run_rows, start_run
 from gptcore.errors import AssetError, UserError
 from gptcore.execution import Execution
@@ -220,6 +221,31 @@ def test_a_command_of_another_version_is_refused(toy_run):
     info = replace(toy_run.results.info, command="python -m bench run --tier smoke --fly")
     with pytest.raises(UserError, match="`python -m bench run --tier smoke --fly`, which this version does not know"):
         request_of(info, toy_run.folder)
+
+
+def test_a_command_that_was_damaged_is_refused(toy_run):
+    info = replace(toy_run.results.info, command="python -m bench run --data-dir 'half")
+    with pytest.raises(ResultsError, match="which this version does not know"):
+        request_of(info, toy_run.folder)
+
+
+@pytest.mark.parametrize(("executor", "flag"), [(Executor("slurm", 2, jobs="time=1"), "--jobs"), (Executor("ray", 2, address="there:1"), "--address")])
+def test_what_a_folder_asks_of_a_cluster_is_not_taken_over(toy_request, tmp_path, monkeypatch, capsys, executor, flag):
+    """Whoever can write to a folder could say it."""
+    folder = start_run(toy_request("1", executor=executor), tmp_path / "run")
+    monkeypatch.setattr(bench.resuming, "check_executor", lambda request: None)
+    request, _ = begin(make_parser().parse_args(["run", "--resume", str(folder)]))
+    assert request.executor == Executor(executor.name, 2)
+    assert capsys.readouterr().err == f"{flag} of {folder} is not asked for again: say it beside --resume and --executor {executor.name}\n"
+
+
+def test_what_is_asked_of_a_cluster_beside_resume_counts(toy_request, tmp_path, monkeypatch, capsys):
+    folder = start_run(toy_request("1", executor=Executor("slurm", 2, jobs="time=1")), tmp_path / "run")
+    monkeypatch.setattr(bench.resuming, "check_executor", lambda request: None)
+    options = make_parser().parse_args(["run", "--resume", str(folder), "--executor", "slurm", "--jobs", "time=2"])
+    request, _ = begin(options)
+    assert request.executor == Executor("slurm", jobs="time=2")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_without_a_run_cannot_go_on(tmp_path):

@@ -1,3 +1,4 @@
+import shlex
 import socket
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ CPU, GPUS = torch.device("cpu"), torch.device("cuda")
 @pytest.fixture
 def four_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Fast GPU")
 
 
 def test_one_row_at_a_time_runs_in_this_process(toy_request):
@@ -37,11 +39,26 @@ def test_several_gpus_take_a_row_each(toy_request):
     assert places_of(toy_request(executor=Executor(workers=2))) == [CPU, CPU]
 
 
+def test_rows_of_one_table_run_on_gpus_of_one_kind(toy_request, monkeypatch):
+    names = ["Fast GPU", "Old GPU", "Fast GPU"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+    request = replace(toy_request(), device=GPUS)
+    assert places_of(request) == [torch.device("cuda:0"), torch.device("cuda:2")]
+    with pytest.raises(UsageError, match="--workers 3 is more than the 2 GPUs of this machine that are like its first one"):
+        check_executor(replace(request, executor=Executor(workers=3)))
+    names[2:] = []
+    assert places_of(request) == [GPUS]
+    assert runs_here(request)
+    with pytest.raises(UsageError, match="--workers 2 is more than the 1 GPU of this machine that is like its first one"):
+        check_executor(replace(request, executor=Executor(workers=2)))
+
+
 @pytest.mark.usefixtures("four_gpus")
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
-        ({"device": GPUS, "executor": Executor(workers=5)}, "--workers 5 is more than the 4 GPUs of this machine"),
+        ({"device": GPUS, "executor": Executor(workers=5)}, "--workers 5 is more than the 4 GPUs of this machine that are like its first one"),
         ({"device": torch.device("cuda:1"), "executor": Executor(workers=2)}, "--device cuda:1 is one GPU"),
         ({"device": torch.device("mps"), "executor": Executor(workers=2)}, "the one GPU that mps has"),
         ({"timing_only": True, "executor": Executor(workers=2)}, "--timing-only judges seconds"),
@@ -103,3 +120,26 @@ def test_what_is_asked_of_slurm_is_a_list():
     for wrong in ("partition", "=gpu", "a=1,b="):
         with pytest.raises(UsageError, match="is no list of KEY=VALUE"):
             asked_of_slurm(wrong)
+
+
+@pytest.mark.parametrize("said", ["comment=a\ntouch /tmp/x #", "comment=a\x1bb", "comment=a\u2028b", "comment=a\rb"])
+def test_a_value_that_would_break_out_of_its_line_is_refused(said):
+    with pytest.raises(UsageError, match="is no list of KEY=VALUE") as error:
+        asked_of_slurm(said)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("key", ["a b", "comment;touch", "x$(touch)", "Time", "a\nb", "ärger"])
+def test_a_key_is_the_name_of_an_option(key):
+    with pytest.raises(UsageError, match="is no list of KEY=VALUE"):
+        asked_of_slurm(f"{key}=1")
+
+
+def test_whatever_is_asked_of_slurm_stays_a_quoted_value():
+    """As a script for sbatch says it: one line, that no shell runs."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    value = "a'; touch x; $(touch y) `touch z` # \\"
+    script = _make_sbatch_string("true", "folder", additional_parameters=asked_of_slurm(f"comment={value}"))
+    assert f"#SBATCH --comment={shlex.quote(value)}" in script.splitlines()
+    assert script.count("touch") == 3

@@ -1,3 +1,6 @@
+import signal
+import sys
+from multiprocessing import get_context, resource_tracker
 from operator import attrgetter
 
 import pytest
@@ -6,12 +9,11 @@ import torch
 from bench.executors.local import run_in_processes
 from bench.executors.tasks import Found, Task, WorkerError
 
-pytestmark = pytest.mark.slow  # each process loads torch anew
-
 PLACES = [torch.device("cpu")] * 2
 SAYING = attrgetter("known")  # a work that says whatever its task has been told; processes that start afresh know no function of a test
 
 
+@pytest.mark.slow  # each process loads torch anew
 def test_everything_that_processes_say_arrives_in_order(row_result):
     tasks = [Task((number,), known=[Found(number, row_result(row=number, seed=seed), is_last=seed == 3) for seed in range(4)]) for number in (1, 2, 3)]
     said = {task.rows: [] for task in tasks}
@@ -20,6 +22,40 @@ def test_everything_that_processes_say_arrives_in_order(row_result):
     assert said == {task.rows: task.known for task in tasks}
 
 
+@pytest.mark.slow  # each process loads torch anew
 def test_a_process_that_cannot_do_its_work_says_why():
     with pytest.raises(WorkerError, match=r"a worker cannot do its work \(AttributeError: .*'unknown'"):
         list(run_in_processes([Task((1,))], attrgetter("unknown"), lambda task, why: task, PLACES))
+
+
+@pytest.fixture
+def processes_that_end_at_once():
+    """What is started instead of Python; and an alarm, since what is tested once hung."""
+    resource_tracker.ensure_running()  # which is started the same way
+    context = get_context("spawn")
+
+    def end(*arguments):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    context.set_executable("/bin/false")
+    yield
+    context.set_executable(sys.executable)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("processes_that_end_at_once")
+def test_a_process_that_ends_while_it_starts_is_a_lost_worker_however_large_its_task():
+    told = []
+
+    def again(task, why):
+        told.append(why)
+        if len(told) == 3:
+            raise WorkerError("lost too often")
+        return task
+
+    with pytest.raises(WorkerError, match="lost too often"):
+        list(run_in_processes([Task((1,), known={1: "x" * 300_000})], SAYING, again, PLACES[:1]))
+    assert told == ["ended with exit code 1"] * 3

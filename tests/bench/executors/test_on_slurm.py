@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from submitit.core.utils import UncompletedJobError
+from submitit.core.utils import FailedJobError, UncompletedJobError
 
 import bench.executors.on_slurm
 from bench.executors.choice import Executor
@@ -62,6 +62,64 @@ def test_a_job_that_ends_early_is_submitted_again(on, row_result):
     assert [one for _, one in on(cluster, [task], again=again)] == [found[0], *found]
     assert cluster.submitted == [task, task]
     assert told == ["job 7 that ended with Job 7 was preempted"]
+
+
+def test_a_job_of_an_earlier_run_that_lives_on_is_not_heard(on, row_result, tmp_path):
+    """It was submitted by a run that was killed, and writes on in the folder that this one uses."""
+
+    class Haunted(Cluster):
+        def submit(self, function, work, task, spool):
+            for place in (tmp_path / "jobs" / "000000", spool):
+                spool_work(SAYING, Task((9,), known=[Found(9, row_result(row=9, seed=99), is_last=True)]), place)
+                (place / "000000.json").rename(place / "999999.json")
+            return super().submit(function, work, task, spool)
+
+    task = Task((1,), known=[Found(1, row_result(), is_last=True)])
+    assert [found.row for _, found in on(Haunted(), [task])] == [1]
+
+
+def test_each_run_has_a_folder_of_its_own(on, row_result, tmp_path):
+    spools = []
+
+    class Watched(Cluster):
+        def submit(self, function, work, task, spool):
+            spools.append(spool)
+            return super().submit(function, work, task, spool)
+
+    for _ in range(2):
+        on(Watched(), [Task((1,), known=[Found(1, row_result(), is_last=True)])])
+    first, second = (spool.relative_to(tmp_path / "jobs") for spool in spools)
+    assert first.parent != second.parent
+
+
+def test_a_job_that_ends_well_without_all_that_it_found_is_submitted_again(on, row_result):
+    """As where a shared disk shows its last files too late."""
+    found = [Found(row, row_result(row=row), is_last=True) for row in (1, 2)]
+    told, task = [], Task((1, 2), known=found)
+
+    class Late(Cluster):
+        def submit(self, function, work, task, spool):
+            job = super().submit(function, work, task, spool)
+            if len(self.submitted) == 1:
+                (spool / "000001.json").unlink()
+            return job
+
+    def again(task, why):
+        told.append(why)
+        return task
+
+    assert [one.row for _, one in on(Late(), [task], again=again)] == [1, 1, 2]
+    assert told == ["job 7 that ended without all that it found"]
+
+
+def test_a_job_that_slurm_does_not_take_is_told_in_a_sentence(on):
+    class Refusing(Cluster):
+        def submit(self, *arguments):
+            raise FailedJobError("sbatch: error: invalid partition specified: moon\nsbatch: error: Batch job submission failed")
+
+    with pytest.raises(WorkerError) as error:
+        on(Refusing(), [Task((1,))])
+    assert str(error.value) == "Slurm takes no job (sbatch: error: invalid partition specified: moon): see what --jobs asks for"
 
 
 def test_a_job_that_cannot_do_its_work_ends_the_run(on):

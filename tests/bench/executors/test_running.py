@@ -134,6 +134,42 @@ def test_a_worker_lost_too_often_ends_the_run_with_finished_rows_kept(both, trai
     assert figures_in(folder) == figures_in(alone)
 
 
+def test_a_row_that_no_worker_finished_is_never_passed_over(both):
+    request, _, folder = both
+
+    def silent(tasks, work, again):
+        for task, found in here(tasks, work, again):
+            if not (found.row == 2 and found.is_last):
+                yield task, found
+
+    with pytest.raises(WorkerError, match=r"workers ended without a last word on row 2; finished rows stay in"):
+        list(run_in_workers(request, folder, silent))
+
+
+def test_a_task_that_ends_twice_ends_no_other_part(both):
+    """Its worker was lost between its last message and its end."""
+    request, alone, folder = both
+
+    def repeating(tasks, work, again):
+        for task, found in here(tasks, work, again):
+            yield task, found
+            yield task, found
+
+    list(run_in_workers(request, folder, repeating))
+    assert figures_in(folder) == figures_in(alone)
+
+
+def test_a_suite_of_another_project_is_named_in_the_way_to_go_on(both):
+    request, _, folder = both
+
+    def failing(tasks, work, again):
+        raise WorkerError("too small")
+
+    other = replace(request, suite=replace(request.suite, program=("rows.py",)))
+    with pytest.raises(WorkerError, match=r"go on with `python rows\.py run --resume "):
+        list(run_in_workers(other, folder, failing))
+
+
 def test_a_run_that_stopped_goes_on_in_workers(both, trained):
     request, alone, folder = both
     running = run_rows(request, folder)
