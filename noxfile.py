@@ -79,7 +79,7 @@ def tests(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kills, full disks, misbehaving servers and hostile files, for real: under ten minutes on two cores."""
     install(session, "test")
-    session.run(PYTHON, "-m", "pytest", "-m", "faults", *session.posargs, external=True)
+    session.run(PYTHON, "-m", "pytest", "-m", "faults", *SIDE_BY_SIDE, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")

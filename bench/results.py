@@ -88,6 +88,10 @@ class RowResult:
         """Whether two results of one row may be taken for each other."""
         return (self.digests, self.seed) == (other.digests, other.seed)
 
+    def may_replace(self, known: "RowResult | None") -> bool:
+        """Whether it may take the place of what a file holds: what could not even read its inputs leaves figures as they are."""
+        return bool(self.digests) or known is None or known.figures is None
+
     @property
     def n_seeds(self) -> int:
         """Of how many seeds there are figures."""

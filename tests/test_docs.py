@@ -101,7 +101,9 @@ def git(home, *arguments):
 def follow(checkout, noxfile, monkeypatch):
     """Runs a command of a page in a checkout without results, as a reader would but for what is in SHORTER."""
     shutil.rmtree(checkout / "results", ignore_errors=True)
-    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    # A pytest within takes itself for one of our own processes otherwise.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = kept | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
 
     def run(words):
         words = [sys.executable if Path(words[0]).name.startswith("python") else words[0], *words[1:]]

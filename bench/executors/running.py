@@ -104,7 +104,8 @@ class Account:
         result = found.result if task.part is None else self.merged(found.result)
         if result != self.rows.get(number):
             self.rows[number] = result
-            write_row(self.folder, result)
+            if result.may_replace(readable_row(self.folder, number)):
+                write_row(self.folder, result)
         if found.is_last:
             self.waiting[number].discard(task.key)  # a worker that is lost at its very end says its last twice
             if not self.waiting[number]:

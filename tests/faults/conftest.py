@@ -16,7 +16,8 @@ def command(*arguments):
 
 def start(*arguments, **options):
     """A child process of our own interpreter, from the checkout, with pipes."""
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | options.pop("variables", {})
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # of processes that run tests side by side
+    environment = {**inherited, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"} | options.pop("variables", {})
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command(*arguments), cwd=CHECKOUT, env=environment, encoding="utf-8", **streams | options)
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+import bench.executors.running
 import bench.run
 from bench.executors.running import RETRIES, Account, run_in_workers, run_rows
 from bench.executors.tasks import Found, Task, WorkerError
@@ -10,7 +11,7 @@ from bench.results import read_results, row_file, write_row
 from bench.run import finish, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
-from gptcore.errors import TrainingError
+from gptcore.errors import AssetError, TrainingError
 
 
 def here(tasks, work, again):
@@ -244,3 +245,16 @@ def test_what_workers_measure_is_not_judged_and_becomes_no_baseline(toy_run, toy
     measured = {one.metric: one for one in verdicts[0].judgements if one.metric in ("duration", "peak_memory")}
     assert {one.verdict for one in measured.values()} == {Verdict.NOT_COMPARABLE}
     assert "measured in a worker" in measured["duration"].explanation
+
+
+def test_inputs_that_cannot_be_had_just_now_leave_finished_rows_as_they_are(toy_run, toy_request, monkeypatch):
+    kept = row_file(toy_run.folder, 1).read_bytes()
+
+    def read(*arguments):
+        raise AssetError("the weights cannot be had just now")
+
+    for module in (bench.run, bench.executors.running):
+        monkeypatch.setattr(module, "component_digests", read)
+    (result,) = run_in_workers(toy_request("1"), toy_run.folder, here)
+    assert result.error == "the weights cannot be had just now"
+    assert row_file(toy_run.folder, 1).read_bytes() == kept
