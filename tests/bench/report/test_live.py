@@ -177,7 +177,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import bench.__main__, bench.run, conftest
 bench.run.calibrate = lambda: 1.0
-bench.__main__.TIERS["smoke"] = conftest.TOY_TIER
+bench.tiers.TIERS["smoke"] = conftest.TOY_TIER
 sys.exit(bench.__main__.main(sys.argv[1:]))
 """
 
