@@ -257,6 +257,7 @@ def make_parser(suite: Suite = PUBLISHED) -> argparse.ArgumentParser:
         add_expected(command.add_argument, suite)
     for command in (running, checking, showing, summing):
         add_strictness(command.add_argument)
+    for command in (running, checking, showing):
         add_output(command.add_argument)
     if suite is PUBLISHED:
         add_commands_of_the_published(commands)
