@@ -289,6 +289,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         return unsealed(document)
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        file = next((place for place in path.parents if place.is_file()), path.parent)
+        raise ResultsError(f"{file} is a file: name a folder that `python -m bench run` wrote") from error
     except OSError as error:
         raise ResultsError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except OtherVersionError as error:
