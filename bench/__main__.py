@@ -215,7 +215,8 @@ def compare(options: argparse.Namespace) -> int:
     if len(are_folders) > 1:
         raise UsageError(f"{base} and {head} are a results folder and none: compare two results folders, or two git revisions")
     if are_folders == {True}:
-        comparisons = compare_folders(Path(base), Path(head))
+        rows = None if options.rows == "all" else [row.number for row in select_rows(options.rows)]
+        comparisons = compare_folders(Path(base), Path(head), rows)
     else:
         arguments = [*rerun_arguments(options), "--rows", options.rows]
         comparisons = compare_revisions(base, head, arguments, options.out or default_folder("compare"), repeats=options.repeats, echo=tell)

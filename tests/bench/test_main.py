@@ -120,6 +120,19 @@ def test_a_summary_is_printed_or_written_whatever_the_verdict(toy_run, expected_
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("flag", ["--json", "--quiet"])
+def test_a_summary_has_no_other_form(toy_run, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["summary", str(toy_run.folder), flag])
+    assert f"unrecognized arguments: {flag}" in capsys.readouterr().err
+
+
+def test_folders_are_compared_by_the_rows_that_were_asked_for(toy_run, capsys):
+    assert main(["compare", str(toy_run.folder), str(toy_run.folder), "--rows", "2"]) == 0
+    assert "1 row: 1 same" in capsys.readouterr().out
+    assert main(["compare", str(toy_run.folder), str(toy_run.folder), "--rows", "3"]) == 2
+
+
 def test_a_summary_of_a_run_that_broke_off_says_so(toy_run, recorded, capsys):
     row_file(toy_run.folder, 2).unlink()
     assert main(["summary", str(toy_run.folder), "--expected", str(recorded)]) == 0
