@@ -110,10 +110,13 @@ def save_page(path: Path, html: str, plots: Sequence[Plot], plots_folder: Path |
         if path.is_dir():
             raise IsADirectoryError(EISDIR, strerror(EISDIR))
         write_text_atomically(path, html)
-        if plots_folder:
-            save_plots(plots, plots_folder)
     except OSError as error:
         raise ResultsError(f"{error.filename or path} cannot be written ({error.strerror}): name another file with --out") from error
+    if plots_folder:
+        try:
+            save_plots(plots, plots_folder)
+        except OSError as error:
+            raise ResultsError(f"{error.filename or plots_folder} cannot be written ({error.strerror}): name another folder with --plots") from error
 
 
 def templates() -> Environment:
