@@ -36,7 +36,8 @@ def suite_of(options: argparse.Namespace) -> Suite:
 def add_tier(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add `--tier`."""
     names = list(suite.tiers)
-    add("--tier", choices=names, default=names[0], help="; ".join(f"{tier.name}: {tier.about}" for tier in suite.tiers.values()))
+    about = "; ".join(f"{tier.name}: {tier.about}" for tier in suite.tiers.values())
+    add("--tier", choices=names, default=names[0], help=f"{about} (default: %(default)s)")
 
 
 def add_expected(add: AddOption, suite: Suite = PUBLISHED) -> None:
