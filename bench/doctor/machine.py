@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from bench.doctor.finding import Finding, State, Visit
 from bench.report.text import rows_named
-from gptcore.device import allowed_cores, check_precision, name_device
+from gptcore.device import allowed_cores, name_device
 from gptcore.experiment import MODEL_CONTEXT_LENGTH, Experiment
 from gptcore.features import DISK_RESERVE
 from gptcore.freezing import frozen_blocks
@@ -31,8 +31,7 @@ CLOCK_SLACK = 2 * 86400
 
 
 def device_computes(visit: Visit) -> Iterator[Finding]:
-    """device: whether it adds up, in the precision that was asked for."""
-    check_precision(visit.request.precision, visit.device)
+    """device: whether it adds up."""
     ones = torch.ones(64, 64, device=visit.device)
     if float((ones @ ones).sum()) != 64.0**3:
         yield Finding("device", State.PROBLEM, f"{visit.device} multiplies matrices wrongly: restart the machine, and choose another --device if that lasts")
