@@ -21,7 +21,7 @@ from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.history import read_history
 from bench.invariants import check_invariants
-from bench.options import device_name, make_parser, request_from, rerun_arguments, strictness_from, unchecked
+from bench.options import device_name, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
 from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
             check_invariants(request, folder)
         code = report(folder, finish(folder, expectations, strictness, suite.rows), options)
         if suite is PUBLISHED:
-            say(terminal, page_line(folder))
+            say(terminal, page_line(folder, judging_flags(options)))
         return code
 
 
@@ -281,7 +281,8 @@ def report_page(options: argparse.Namespace) -> int:
     verdicts = judge(results, expectations, strictness_from(options))
     base = (str(options.against), read_results(options.against)) if options.against else None
     out = options.out or folder / "report.html"
-    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots_folder(options, out)))
+    plots = plots_folder(options, out)
+    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots, judging=judging_flags(options)))
     return 0
 
 

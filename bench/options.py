@@ -126,6 +126,13 @@ def strictness_from(options: argparse.Namespace) -> Strictness:
     return Strictness.STRICT if options.strict else Strictness.LENIENT if options.lenient else Strictness.USUAL
 
 
+def judging_flags(options: argparse.Namespace) -> tuple[str, ...]:
+    """The flags that had results judged in another way than the usual: strictness, and the file of expectations."""
+    strictness = strictness_from(options)
+    chosen = () if strictness is Strictness.USUAL else (f"--{strictness}",)
+    return chosen if options.expected == suite_of(options).expected else (*chosen, "--expected", str(options.expected))
+
+
 def add_request(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add tier, rows, device, seed, way of computing, and folders that replace the published inputs."""
     add_tier(add, suite)

@@ -15,7 +15,6 @@ from gptcore.errors import AssetError
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs, Sources, gather_inputs
 
-
 OUR_FLAGS = {"--weights_dir": "--weights-dir", "--weights random": "--timing-only"}  # for those of `python -m gptcore`
 
 

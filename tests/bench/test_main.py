@@ -1,5 +1,7 @@
+import html
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -256,6 +258,14 @@ def test_report_takes_another_run_a_file_and_a_folder_for_plots(toy_run, recorde
     assert (tmp_path / "there" / "page-plots" / "accuracy.svg").is_file()
     assert main([*arguments, str(tmp_path / "mine")]) == 0
     assert (tmp_path / "mine" / "durations.png").is_file()
+
+
+def test_the_check_that_a_page_advises_says_what_the_page_says(toy_run, drifted, capsys):
+    assert main(["report", str(toy_run.folder), "--expected", str(drifted), "--strict"]) == 0
+    page = html.unescape((toy_run.folder / "report.html").read_text())
+    assert f"judged with --strict --expected {drifted}" in page
+    (arguments,) = re.findall("<code>python -m bench (check .*?)</code>", page)
+    assert main(shlex.split(arguments)) == 1
 
 
 def test_report_of_rows_that_do_not_hold_is_a_page_too(toy_run, expected_file):
