@@ -43,7 +43,8 @@ def evidence_of(results: Results, name: str) -> dict[str, dict[int, Evidence]]:
     """What a results folder knows, under its title.  Raises UsageError where its rows are not the published ones."""
     if (tier := results.info.tier) not in PUBLISHED_TIERS:
         raise UsageError(
-            f"{name} is of the {tier} tier of another suite, and the findings are about the published rows: name a folder of the {' or '.join(PUBLISHED_TIERS)} tier"
+            f"{name} is of the {tier} tier of another suite, and the findings are about the published rows: "
+            f"name a folder of the {' or '.join(PUBLISHED_TIERS)} tier"
         )
     return {f"{results.info.tier} tier, {name}": from_results(results)}
 
