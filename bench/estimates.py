@@ -34,7 +34,7 @@ def estimate_row(number: int, info: RunInfo, expectations: Expectations) -> Esti
     if not known or expectations.published.hardware in info.environment.device_name:
         return Estimate(published[number].minutes * 60, f"published, on one {expectations.published.hardware}")
     pace = geometric_mean(recorded_seconds(baseline, info, expectations) / published_flops(find_row(row).experiment) for row, baseline in known.items())
-    return Estimate(published_flops(find_row(number).experiment) * pace, f"its arithmetic, at the pace recorded of {rows_named([*known])}")
+    return Estimate(published_flops(find_row(number).experiment) * pace, f"its arithmetic alone, at the pace recorded of {rows_named([*known])}")
 
 
 def recorded_seconds(baseline: Baseline, info: RunInfo, expectations: Expectations) -> float:

@@ -30,7 +30,7 @@ def test_other_rows_go_by_their_arithmetic_at_the_pace_of_rows_that_were_recorde
     of_row_1 = recorded(seconds=(100.0,), tier="full")
     info = run_info(tier="full")
     found = estimate_row(18, info, of_row_1)
-    assert (found.seconds, found.basis) == (pytest.approx(100.0), "its arithmetic, at the pace recorded of row 1")
+    assert (found.seconds, found.basis) == (pytest.approx(100.0), "its arithmetic alone, at the pace recorded of row 1")
     assert estimate_row(3, info, of_row_1).seconds < 100 < 200 < estimate_row(4, info, of_row_1).seconds
     on_the_hardware = replace(info, environment=replace(info.environment, device_name="NVIDIA A100-SXM4-40GB"))
     assert estimate_row(5, on_the_hardware, of_row_1).seconds == pytest.approx(0.69 * 60)
