@@ -21,7 +21,7 @@ from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.history import read_history
 from bench.invariants import check_invariants
-from bench.options import device_name, make_parser, request_from, rerun_arguments, strictness_from, unchecked
+from bench.options import device_name, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
 from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
             check_invariants(request, folder)
         code = report(folder, finish(folder, expectations, strictness, suite.rows), options)
         if suite is PUBLISHED:
-            say(terminal, page_line(folder))
+            say(terminal, page_line(folder, judging_flags(options)))
         return code
 
 
@@ -215,7 +215,8 @@ def compare(options: argparse.Namespace) -> int:
     if len(are_folders) > 1:
         raise UsageError(f"{base} and {head} are a results folder and none: compare two results folders, or two git revisions")
     if are_folders == {True}:
-        comparisons = compare_folders(Path(base), Path(head))
+        rows = None if options.rows == "all" else [row.number for row in select_rows(options.rows)]
+        comparisons = compare_folders(Path(base), Path(head), rows)
     else:
         arguments = [*rerun_arguments(options), "--rows", options.rows]
         comparisons = compare_revisions(base, head, arguments, options.out or default_folder("compare"), repeats=options.repeats, echo=tell)
@@ -280,7 +281,8 @@ def report_page(options: argparse.Namespace) -> int:
     verdicts = judge(results, expectations, strictness_from(options))
     base = (str(options.against), read_results(options.against)) if options.against else None
     out = options.out or folder / "report.html"
-    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots_folder(options, out)))
+    plots = plots_folder(options, out)
+    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots, judging=judging_flags(options)))
     return 0
 
 

@@ -6,6 +6,8 @@ from statistics import geometric_mean
 from bench.expectations import Baseline, Expectations
 from bench.report.text import rows_named
 from bench.results import RunInfo
+from bench.rows import find_row
+from bench.speed.published import published_flops
 
 
 @dataclass(frozen=True)
@@ -19,35 +21,44 @@ class Estimate:
 def estimate_row(number: int, info: RunInfo, expectations: Expectations) -> Estimate | None:
     """What a row may take in a run, None where nothing is known of it.
 
-    The recorded seconds, where the row was recorded for this kind of device; those of another CPU are scaled by the calibrations of the two.  Else the
-    published minutes, at the pace that rows recorded for this kind of device have; without any, as they are.
+    The recorded seconds, where the row was recorded for this kind of device.  Else the operations the row needs, at the pace that rows recorded for this kind
+    of device have, since frozen parts and lengths make rows of one table differ by far more than machines do; without any the published minutes.
     """
     recorded = expectations.baselines.get(info.tier, {}).get(info.kind, {})
     if baseline := recorded.get(number):
-        here = is_of_this_machine(baseline, info)
-        how = "recorded on this machine" if here else f"recorded on {baseline.provenance.machine}"
-        return Estimate(
-            recorded_seconds(baseline, info, expectations), how if here or info.environment.device_class != "cpu" else f"{how}, scaled by calibration"
-        )
+        return Estimate(recorded_seconds(baseline, info, expectations), f"recorded {where_recorded(baseline, info)}")
     published = expectations.published.rows
     if number not in published or "published" not in expectations.policies[info.tier].against:
         return None
-    seconds = published[number].minutes * 60
-    paces = [recorded_seconds(baseline, info, expectations) / (published[row].minutes * 60) for row, baseline in recorded.items() if row in published]
-    if not paces or expectations.published.hardware in info.environment.device_name:
-        return Estimate(seconds, f"published, on one {expectations.published.hardware}")
-    pace = geometric_mean(paces)
-    return Estimate(seconds * pace, f"published, times {pace:.3g} as recorded of {rows_named([*recorded])}")
+    known = {row: baseline for row, baseline in recorded.items() if row in published}
+    if not known or expectations.published.hardware in info.environment.device_name:
+        return Estimate(published[number].minutes * 60, f"published, on one {expectations.published.hardware}")
+    pace = geometric_mean(recorded_seconds(baseline, info, expectations) / published_flops(find_row(row).experiment) for row, baseline in known.items())
+    return Estimate(published_flops(find_row(number).experiment) * pace, f"its arithmetic alone, at the pace recorded of {rows_named([*known])}")
 
 
 def recorded_seconds(baseline: Baseline, info: RunInfo, expectations: Expectations) -> float:
-    """The mean of a row's timings, relative to the calibration where timings are judged so, or where they come from another CPU."""
-    elsewhere = info.environment.device_class == "cpu" and not is_of_this_machine(baseline, info)
-    if elsewhere or expectations.policies[info.tier].duration.calibrated:
+    """The mean of a row's timings, relative to the calibration where timings are judged so, or where they come from another CPU.
+
+    The calibration is a small piece of work, which further threads only hinder: where their number is another one, the threads say how much longer it takes.
+    """
+    seconds = geometric_mean(timing.seconds for timing in baseline.timings)
+    if info.environment.threads != baseline.provenance.threads:
+        return seconds * max(1.0, baseline.provenance.threads / info.environment.threads)
+    if expectations.policies[info.tier].duration.calibrated or is_of_another_cpu(baseline, info):
         return info.calibration_seconds * geometric_mean(timing.seconds / timing.calibration_seconds for timing in baseline.timings)
-    return geometric_mean(timing.seconds for timing in baseline.timings)
+    return seconds
 
 
-def is_of_this_machine(baseline: Baseline, info: RunInfo) -> bool:
-    """Whether a baseline was recorded on a machine like the run's, with as many threads."""
-    return (baseline.provenance.machine, baseline.provenance.threads) == (info.environment.device_name, info.environment.threads)
+def where_recorded(baseline: Baseline, info: RunInfo) -> str:
+    """Where a baseline comes from, and what was done to its seconds."""
+    origin = baseline.provenance
+    place = "on this machine" if origin.machine == info.environment.device_name else f"on {origin.machine}"
+    if origin.threads != info.environment.threads:
+        return f"{place} with {origin.threads} {'thread' if origin.threads == 1 else 'threads'}"
+    return f"{place}, scaled by calibration" if is_of_another_cpu(baseline, info) else place
+
+
+def is_of_another_cpu(baseline: Baseline, info: RunInfo) -> bool:
+    """Whether a run computes on a CPU that is not the baseline's."""
+    return info.environment.device_class == "cpu" and baseline.provenance.machine != info.environment.device_name

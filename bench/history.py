@@ -100,16 +100,21 @@ class History:
 
 
 def read_history(folder: Path, expectations: Expectations, repository: Path | None = None) -> History:
-    """Every results folder below `folder`.  Raises ResultsError where it holds none that can be read.
+    """Every results folder below `folder` of a tier that is expected something of.  Raises ResultsError where it holds none that can be read.
 
     repository: any folder inside the git repository that may know the commits, by default the current one.
     """
     found, skipped = {}, []
     for place in results_folders(folder):
         try:
-            found[place] = read_results(place)
+            results = read_results(place)
         except ResultsError as error:
             skipped.append(str(error))
+            continue
+        if (tier := results.info.tier) in expectations.policies:
+            found[place] = results
+        else:
+            skipped.append(f"{place} is of the {tier} tier, of which the file of expectations says nothing: name the one of its suite with --expected")
     if not found:
         unread = f" that can be read (the first problem: {skipped[0]})" if skipped else ""
         raise ResultsError(f"{folder} holds no results folder{unread}: name a folder with the results of `python -m bench run` below it")

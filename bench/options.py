@@ -36,7 +36,8 @@ def suite_of(options: argparse.Namespace) -> Suite:
 def add_tier(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add `--tier`."""
     names = list(suite.tiers)
-    add("--tier", choices=names, default=names[0], help="; ".join(f"{tier.name}: {tier.about}" for tier in suite.tiers.values()))
+    about = "; ".join(f"{tier.name}: {tier.about}" for tier in suite.tiers.values())
+    add("--tier", choices=names, default=names[0], help=f"{about} (default: %(default)s)")
 
 
 def add_expected(add: AddOption, suite: Suite = PUBLISHED) -> None:
@@ -123,6 +124,13 @@ def strictness_from(options: argparse.Namespace) -> Strictness:
     if options.strict and options.lenient:
         raise UsageError("--strict and --lenient contradict each other: leave one of the two out")
     return Strictness.STRICT if options.strict else Strictness.LENIENT if options.lenient else Strictness.USUAL
+
+
+def judging_flags(options: argparse.Namespace) -> tuple[str, ...]:
+    """The flags that had results judged in another way than the usual: strictness, and the file of expectations."""
+    strictness = strictness_from(options)
+    chosen = () if strictness is Strictness.USUAL else (f"--{strictness}",)
+    return chosen if options.expected == suite_of(options).expected else (*chosen, "--expected", str(options.expected))
 
 
 def add_request(add: AddOption, suite: Suite = PUBLISHED) -> None:
@@ -257,6 +265,7 @@ def make_parser(suite: Suite = PUBLISHED) -> argparse.ArgumentParser:
         add_expected(command.add_argument, suite)
     for command in (running, checking, showing, summing):
         add_strictness(command.add_argument)
+    for command in (running, checking, showing):
         add_output(command.add_argument)
     if suite is PUBLISHED:
         add_commands_of_the_published(commands)

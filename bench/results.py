@@ -1,6 +1,7 @@
 """A results folder on disk: `run.json` for what was asked, `row-NN.json` for each row the moment it ends; each sealed, and each row of this very run."""
 
 import json
+import os
 import shlex
 import warnings
 from collections.abc import Iterable, Iterator
@@ -146,13 +147,16 @@ Stored = TypeVar("Stored", RunInfo, RowResult, StoredTexts, StoredInvariants)
 def make_folder(folder: Path) -> None:
     """Make a folder that holds nothing yet.  Raises ResultsError where something stands there already: nothing is overwritten."""
     try:
+        check_new(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if any(path.name != LOCK for path in folder.iterdir()):
-            raise FileExistsError
-    except FileExistsError as error:
-        raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away") from error
     except OSError as error:
         raise ResultsError(f"{folder} cannot hold results ({error.strerror}): name another folder with --out") from error
+
+
+def check_new(folder: Path) -> None:
+    """Raise ResultsError where something stands in a folder's place already, OSError where that cannot be told."""
+    if os.path.lexists(folder) and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+        raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away")
 
 
 @contextmanager
@@ -289,6 +293,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         return unsealed(document)
     except FileNotFoundError:
         return None
+    except NotADirectoryError as error:
+        file = next((place for place in path.parents if place.is_file()), path.parent)
+        raise ResultsError(f"{file} is a file: name a folder that `python -m bench run` wrote") from error
     except OSError as error:
         raise ResultsError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except OtherVersionError as error:

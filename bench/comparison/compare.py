@@ -1,6 +1,6 @@
 """Two sides, each one or several runs of the same code: what moved between them, row by row and metric by metric."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +8,7 @@ from statistics import median
 
 from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, other_machines, seeds_of
 from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, counts_contrast, duration_contrast, loss_contrast
+from bench.report.text import row_ranges, rows_named
 from bench.results import Results, RowResult, read_results
 from bench.statistics import Interval, holm
 from gptcore.dataset import SPLITS, SplitName
@@ -67,21 +68,24 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
 
-def compare_folders(base: Path, head: Path) -> list[Comparison]:
-    """Compare two results folders.  Raises UserError where one cannot be read, or their tiers differ."""
-    return compare([read_results(base)], [read_results(head)])
+def compare_folders(base: Path, head: Path, rows: Collection[int] | None = None) -> list[Comparison]:
+    """Compare two results folders, all rows or some.  Raises UserError where one cannot be read, their tiers differ, or neither was asked for such a row."""
+    return compare([read_results(base)], [read_results(head)], rows)
 
 
-def compare(base: Sequence[Results], head: Sequence[Results]) -> list[Comparison]:
-    """Every metric of every row that any run was asked for.  Each side has one run or several; the n-th of both ran in turn.
+def compare(base: Sequence[Results], head: Sequence[Results], rows: Collection[int] | None = None) -> list[Comparison]:
+    """Every metric of the rows, by default of all that any run was asked for.  Each side has one run or several; the n-th of both ran in turn.
 
     Where nothing changed, the chance that any metric of any row is called better or worse is at most LEVEL; another LEVEL goes to faster and slower.
-    Raises CompareError for runs of different tiers.
+    Raises CompareError for runs of different tiers, and for rows that no run was asked for.
     """
     tiers = {run.info.tier for run in (*base, *head)}
     if len(tiers) > 1:
         raise CompareError(f"results of the {' and the '.join(sorted(tiers))} tier have no figure in common: name two of the same tier")
-    numbers = sorted({number for run in (*base, *head) for number in run.info.rows})
+    asked = {number for run in (*base, *head) for number in run.info.rows}
+    if absent := sorted(set(rows or ()) - asked):
+        raise CompareError(f"neither side was asked for {rows_named(absent)}: choose from {row_ranges(asked)} with --rows")
+    numbers = sorted(asked if rows is None else rows)
     return _judged([comparison for number in numbers for comparison in _compare_row(number, base, head)])
 
 

@@ -10,6 +10,7 @@ import torch
 from bench.doctor.files import caches_can_be_written, data_is_here, no_other_process_works, vocabulary_is_here, weights_are_here
 from bench.doctor.finding import Finding, State, Visit, examine
 from bench.doctor.machine import clock_is_right, device_computes, disk_suffices, machine_is_idle, memory_suffices
+from bench.doctor.options import request_is_possible, results_are_new
 from bench.doctor.prognosis import Prognosis, durations_are_known, prognoses
 from bench.doctor.software import settings_move_no_figure, threads_are_the_recorded_ones, versions_are_supported, versions_are_the_recorded_ones
 from bench.expectations import Expectations
@@ -18,6 +19,8 @@ from gptcore.device import pick_device
 from gptcore.errors import UserError
 
 LOOKS = (
+    request_is_possible,
+    results_are_new,
     device_computes,
     memory_suffices,
     durations_are_known,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.doctor.finding import Finding, State, Visit
-from bench.doctor.machine import longest_of
 from bench.estimates import estimate_row
 from bench.report.text import duration, rows_named
+from bench.speed.published import longest_of
 from gptcore.memory import needed_memory
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.expectations import Baseline, DurationPolicy, Expectations, Published, PublishedRow, SeedFigures
+from bench.expectations import PUBLISHED_TIERS, Baseline, DurationPolicy, Expectations, Published, PublishedRow, SeedFigures
 from bench.recording.bands import cost_of
 from bench.results import Results, RowResult
 from gptcore.answers import Count
 from gptcore.dataset import SplitName
+from gptcore.errors import UsageError
 from gptcore.experiment import Experiment
 from gptcore.result import Result
 
@@ -39,7 +40,12 @@ class Evidence:
 
 
 def evidence_of(results: Results, name: str) -> dict[str, dict[int, Evidence]]:
-    """What a results folder knows, under its title."""
+    """What a results folder knows, under its title.  Raises UsageError where its rows are not the published ones."""
+    if (tier := results.info.tier) not in PUBLISHED_TIERS:
+        raise UsageError(
+            f"{name} is of the {tier} tier of another suite, and the findings are about the published rows: "
+            f"name a folder of the {' or '.join(PUBLISHED_TIERS)} tier"
+        )
     return {f"{results.info.tier} tier, {name}": from_results(results)}
 
 

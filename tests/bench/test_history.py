@@ -35,6 +35,15 @@ def noise(n, scale=0.03):
 # What is found
 
 
+def test_a_run_of_another_suites_tier_is_left_out_and_told(write_run, history):
+    write_run("known")
+    write_run("other", tier="tiny")
+    found = history()
+    assert [run.folder for group in found.groups for run in group.runs] == ["known"]
+    (sentence,) = found.skipped
+    assert "other is of the tiny tier" in sentence
+
+
 def test_a_slower_row_is_a_change_between_two_commits(write_run, history):
     for index, factor in enumerate(noise(12)):
         write_run(f"run-{index:02d}", day=index + 1, seconds=16 * factor * (2 if index >= 7 else 1))

@@ -1,5 +1,7 @@
+import html
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -118,6 +120,19 @@ def test_a_summary_is_printed_or_written_whatever_the_verdict(toy_run, expected_
     assert main([*arguments, "--out", str(tmp_path / "new" / "summary.md")]) == 0
     assert (tmp_path / "new" / "summary.md").read_text() == printed
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("flag", ["--json", "--quiet"])
+def test_a_summary_has_no_other_form(toy_run, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["summary", str(toy_run.folder), flag])
+    assert f"unrecognized arguments: {flag}" in capsys.readouterr().err
+
+
+def test_folders_are_compared_by_the_rows_that_were_asked_for(toy_run, capsys):
+    assert main(["compare", str(toy_run.folder), str(toy_run.folder), "--rows", "2"]) == 0
+    assert "1 row: 1 same" in capsys.readouterr().out
+    assert main(["compare", str(toy_run.folder), str(toy_run.folder), "--rows", "3"]) == 2
 
 
 def test_a_summary_of_a_run_that_broke_off_says_so(toy_run, recorded, capsys):
@@ -243,6 +258,14 @@ def test_report_takes_another_run_a_file_and_a_folder_for_plots(toy_run, recorde
     assert (tmp_path / "there" / "page-plots" / "accuracy.svg").is_file()
     assert main([*arguments, str(tmp_path / "mine")]) == 0
     assert (tmp_path / "mine" / "durations.png").is_file()
+
+
+def test_the_check_that_a_page_advises_says_what_the_page_says(toy_run, drifted, capsys):
+    assert main(["report", str(toy_run.folder), "--expected", str(drifted), "--strict"]) == 0
+    page = html.unescape((toy_run.folder / "report.html").read_text())
+    assert f"judged with --strict --expected {drifted}" in page
+    (arguments,) = re.findall("<code>python -m bench (check .*?)</code>", page)
+    assert main(shlex.split(arguments)) == 1
 
 
 def test_report_of_rows_that_do_not_hold_is_a_page_too(toy_run, expected_file):

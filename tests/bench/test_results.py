@@ -107,6 +107,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, run_info):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_file_where_a_folder_is_read_is_told_as_such(tmp_path):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        with pytest.raises(ResultsError, match=r"file is a file: name a folder"):
+            read_results(tmp_path / place)
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ResultsError, match=r"holds no run\.json"):
         read_results(tmp_path)

@@ -76,16 +76,18 @@ def page_of(
     expectations: Expectations,
     folder: Path,
     base: tuple[str, Results] | None = None,
+    judging: Sequence[str] = (),
 ) -> Page:
     """The page of a run that was judged.  judged: its findings.  base: another run to compare with, and its name.
+    judging: flags that had it judged in another way than the usual.
 
     Raises UserError where the two cannot be compared.
     """
     baselines = baselines_of(results.info, expectations)
-    stories = {story.anchor: story for story in stories_of(results, verdicts)}
+    stories = {story.anchor: story for story in stories_of(results, verdicts, judging)}
     failing = {anchor_of(verdict.row) for verdict in verdicts if not verdict.holds}
     return Page(
-        headline=headline_of(results, verdicts),
+        headline=headline_of(results, verdicts, judging),
         subtitle=subtitle_of(results),
         failing=tuple(story for anchor, story in stories.items() if anchor in failing),
         warning=tuple(story for anchor, story in stories.items() if anchor not in failing),
@@ -100,18 +102,18 @@ def page_of(
         leaks=tuple(leak_lines(results)),
         environment=tuple(environment_of(results, baselines)),
         digests=tuple(table for table in (inputs_table(results), attestation_table(results)) if table),
-        commands=tuple(commands_of(results, folder, base[0] if base else None)),
+        commands=tuple(commands_of(results, folder, base[0] if base else None, judging)),
         flaws=tuple(f"{rows_named(flaw.rows)}: {flaw.flaw}" for flaw in expectations.published.flaws),
         broke_off=results.invariants is None,
     )
 
 
-def headline_of(results: Results, verdicts: Sequence[RowVerdict]) -> Headline:
-    """The verdict on the run as a whole."""
+def headline_of(results: Results, verdicts: Sequence[RowVerdict], judging: Sequence[str] = ()) -> Headline:
+    """The verdict on the run as a whole, and how it was come by where that is not the usual way."""
     failing = [verdict for verdict in verdicts if not verdict.holds]
     unfinished = [number for number in results.info.rows if number not in results.rows]
     broken = [invariant for invariant in results.invariants or () if not invariant.holds]
-    sentences = [closing_line(verdicts), *moved_rows(verdicts)]
+    sentences = [closing_line(verdicts), *([f"judged with {shlex.join(judging)}"] if judging else []), *moved_rows(verdicts)]
     if results.invariants:
         sentences.append(f"{len(results.invariants) - len(broken)} of {len(results.invariants)} invariants hold")
     sentences += [f"invariant broken: {invariant.name}" for invariant in broken]
@@ -177,11 +179,15 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
         yield f"baseline of {rows_named(numbers)}", where
 
 
-def commands_of(results: Results, folder: Path, base: str | None) -> Iterator[Command]:
-    """How to do it all again."""
-    place = shlex.quote(str(folder))
-    yield Command("the same run", f"{results.info.command} --rows {row_ranges(results.info.rows)}")
+def commands_of(results: Results, folder: Path, base: str | None, judging: Sequence[str] = ()) -> Iterator[Command]:
+    """How to do it all again, judged in the same way."""
+    place = shlex.join((str(folder), *judging))
+
+    def run(rows: str) -> str:
+        return " ".join((results.info.command, "--rows", rows, *map(shlex.quote, judging)))
+
+    yield Command("the same run", run(row_ranges(results.info.rows)))
     yield Command("judge the folder again", f"python -m bench check {place}")
     yield Command("write this page again", f"python -m bench report {place}{f' --against {shlex.quote(base)}' if base else ''}")
     for number in results.info.rows:
-        yield Command(f"row {number} alone", f"{results.info.command} --rows {number}")
+        yield Command(f"row {number} alone", run(str(number)))

@@ -1,5 +1,6 @@
 """The rows that do not hold, or only just: what moved, from what to what, the band, which messages flipped, and the command that runs the row alone."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
@@ -13,9 +14,9 @@ NUMBERS = frozenset(("from", "to", "allowed"))
 NOT_KEPT = "(not kept)"
 
 
-def stories_of(results: Results, verdicts: Sequence[RowVerdict]) -> list[Story]:
+def stories_of(results: Results, verdicts: Sequence[RowVerdict], judging: Sequence[str] = ()) -> list[Story]:
     """One for every row that does not hold, or warns; none for what the person chose."""
-    return [story_of(results, one) for one in verdicts if any(map(worth_telling, one.judgements)) and not is_chosen(one)]
+    return [story_of(results, one, judging) for one in verdicts if any(map(worth_telling, one.judgements)) and not is_chosen(one)]
 
 
 def is_chosen(verdict: RowVerdict) -> bool:
@@ -28,8 +29,8 @@ def anchor_of(number: int) -> str:
     return f"row-{number}"
 
 
-def story_of(results: Results, verdict: RowVerdict) -> Story:
-    """What happened to one row."""
+def story_of(results: Results, verdict: RowVerdict, judging: Sequence[str] = ()) -> Story:
+    """What happened to one row.  judging: flags that had it judged in another way than the usual."""
     told = [judgement for judgement in verdict.judgements if worth_telling(judgement)]
     failed = next((one for one in told if one.verdict is Verdict.ERROR), None)
     flips = verdict.flips or Flips((), (), 1.0)
@@ -44,7 +45,7 @@ def story_of(results: Results, verdict: RowVerdict) -> Story:
         counted=counted(flips),
         lost=tuple((number + 1, text_of(results, number)) for number in flips.lost),
         gained=tuple((number + 1, text_of(results, number)) for number in flips.gained),
-        command=f"{results.info.command} --rows {verdict.row}",
+        command=" ".join((results.info.command, "--rows", str(verdict.row), *map(shlex.quote, judging))),
     )
 
 

@@ -60,13 +60,15 @@ def write_report(
     *,
     base: tuple[str, Results] | None = None,
     plots_folder: Path | None = None,
+    judging: Sequence[str] = (),
 ) -> Path:
     """Write the page of a run that was judged, and its plots as files if a folder is named for them.  Returns the page's path.
 
-    folder: the run's own.  base: another run to compare with, and its name.  Raises UserError where the two cannot be compared, or the page cannot be written.
+    folder: the run's own.  base: another run to compare with, and its name.  judging: flags that had it judged in another way than the usual.
+    Raises UserError where the two runs cannot be compared, or the page cannot be written.
     """
     judged = judge_findings(from_results(results))
-    page = page_of(results, verdicts, judged, expectations, folder, base)
+    page = page_of(results, verdicts, judged, expectations, folder, base, judging)
     drawn = run_plots(results, verdicts, judged, expectations, base[1] if base else None)
     template = templates().get_template("report.html")
     html = template.render(page=page, plots=drawn, sections=sections_of(page), behind=base[0] if base else "", flips_shown=FLIPS_SHOWN)
@@ -110,10 +112,13 @@ def save_page(path: Path, html: str, plots: Sequence[Plot], plots_folder: Path |
         if path.is_dir():
             raise IsADirectoryError(EISDIR, strerror(EISDIR))
         write_text_atomically(path, html)
-        if plots_folder:
-            save_plots(plots, plots_folder)
     except OSError as error:
         raise ResultsError(f"{error.filename or path} cannot be written ({error.strerror}): name another file with --out") from error
+    if plots_folder:
+        try:
+            save_plots(plots, plots_folder)
+        except OSError as error:
+            raise ResultsError(f"{error.filename or plots_folder} cannot be written ({error.strerror}): name another folder with --plots") from error
 
 
 def templates() -> Environment:

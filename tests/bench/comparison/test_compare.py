@@ -316,3 +316,10 @@ def test_losses_that_moved_by_rounding_alone_are_indistinguishable(seeded):
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(ResultsError, match=r"holds no run\.json"):
         compare_folders(tmp_path, tmp_path)
+
+
+def test_some_rows_alone_can_be_compared(results, row_result):
+    both = results(row_result(), row_result(row=2))
+    assert {one.row for one in compare([both], [both], [2])} == {2}
+    with pytest.raises(CompareError, match="neither side was asked for row 3: choose from 1-2 with --rows"):
+        compare([both], [both], [2, 3])

@@ -276,3 +276,30 @@ def test_nothing_is_downloaded(asked, found, monkeypatch):
 
     monkeypatch.setattr("socket.socket.connect", refuse)
     assert found(asked("1-19"))["weights: gpt2-xl (1558M)"].state is State.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about", "said"),
+    [
+        (["--data-dir", "mine"], "options", "the smoke tier carries its own texts"),
+        (["--tier", "full", "--data-dir", "taken", "--limit-train", "0"], "options", "--limit_train 0 leaves nothing to train on"),
+        (["--seeds", "0"], "options", "0"),
+        (["--perturb", "2"], "options", "--perturb 2 is not possible"),
+        (["--precision", "tf32"], "options", "tf32"),
+        (["--checkpoint-every", "0"], "options", "--checkpoint-every 0 is not possible"),
+        (["--tier", "full", "--timing-only", "--weights-dir", "mine"], "options", "leave the folder of weights out"),
+        (["--out", "taken"], "results", "taken is not empty or no folder"),
+        (["--out", "taken/file"], "results", "taken/file is not empty or no folder"),
+    ],
+)
+def test_what_run_refuses_the_doctor_refuses(arguments, about, said, tmp_path, expected_file, capsys):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    for name in ("train", "validation", "test"):
+        (tmp_path / "taken" / f"{name}.csv").write_text("Label,Text\n0,a\n1,b\n", encoding="utf-8")
+    arguments = ["--rows", "10", *arguments, "--expected", str(expected_file)]
+    assert main(["run", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert main(["doctor", "--json", *arguments]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(one["state"], said in one["sentence"]) for one in found if one["about"] == about] == [("problem", True)]

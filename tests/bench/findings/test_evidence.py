@@ -6,9 +6,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from bench.expectations import DEFAULT_PATH, DurationPolicy, Published, Timing
-from bench.findings.evidence import from_baselines, from_published, from_results
+from bench.findings.evidence import evidence_of, from_baselines, from_published, from_results
 from bench.results import Results
 from gptcore.answers import Count
+from gptcore.errors import UsageError
 
 
 @pytest.fixture
@@ -83,3 +84,8 @@ def test_only_flaws_of_few_rows_are_told_of_a_row(published):
     assert {number for number, row in evidence.items() if row.flaws} == {8, 15, 18}
     assert evidence[15].flaws[0].startswith("row 15: measured with an accumulation schedule")
     assert not from_published(replace(published, flaws=()))[15].flaws
+
+
+def test_results_of_another_suite_are_refused(run_info, row_result):
+    with pytest.raises(UsageError, match="mine is of the tiny tier of another suite"):
+        evidence_of(Results(run_info(tier="tiny"), {1: row_result()}), "mine")

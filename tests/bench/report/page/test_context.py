@@ -89,6 +89,16 @@ def test_commands_can_be_typed(page_context, bad):
         make_parser().parse_args(words[3:])
 
 
+def test_commands_judge_as_the_page_does_and_the_verdict_says_how(page_context, bad):
+    flags = ("--lenient", "--expected", "my file.json")
+    page = page_context(bad, judging=flags)
+    for text in (*(command.text for command in page.commands), *(story.command for story in page.failing)):
+        options = make_parser().parse_args(shlex.split(text)[3:])
+        assert (options.lenient, str(options.expected)) == (True, "my file.json")
+    assert "judged with --lenient --expected 'my file.json'" in page.headline.sentences
+    assert not any("judged with" in sentence for sentence in page_context(bad).headline.sentences)
+
+
 def test_the_environment_is_told_whole(page_context, good):
     told = dict(page_context(good).environment)
     environment = good.results.info.environment

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from bench.history import read_history
+from bench.report.history import METHOD
 from bench.report.page.write import sections_of, write_history
 from bench.results import ResultsError, create_folder, write_row
 
@@ -163,6 +164,12 @@ def test_a_page_that_cannot_be_written_is_one_sentence(good, page_of_run, tmp_pa
         page_of_run(good)
 
 
+def test_plots_that_cannot_be_written_are_named_by_their_own_option(good, page_of_run, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"file.* cannot be written .*: name another folder with --plots"):
+        page_of_run(good, plots_folder=tmp_path / "file")
+
+
 def test_a_run_without_any_row_has_a_page(run, page_of_run):
     page = Page(page_of_run(run({1: None, 2: None}, invariants=None)).read_text())
     assert "The run broke off: rows 1-2 missing" in page.text
@@ -192,6 +199,7 @@ def history_page(tmp_path, run_info, row_result, figures, expectations, hostile)
 
 def test_a_history_is_a_sound_page_too(history_page, hostile, tmp_path):
     assert history_page.open == []
+    assert f"{METHOD[0].upper()}{METHOD[1:]}." in history_page.text
     assert [tag for tag, _, _ in history_page.tags if tag in ("h1", "h2", "h3")] == ["h1", "h2", "h2", "h3"]
     assert len({attributes["id"] for _, attributes, _ in history_page.tags if "id" in attributes}) == sum("id" in one for _, one, _ in history_page.tags)
     assert shown_as(hostile) in history_page.text
