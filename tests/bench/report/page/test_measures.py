@@ -4,7 +4,6 @@ import pytest
 from scipy import stats
 
 from bench.report.page.measures import Basis, accuracy_marks, baselines_of, duration_marks, loss_curves
-from bench.results import ResultsError
 
 
 def measured(run):
@@ -79,9 +78,3 @@ def test_base_takes_the_place_of_the_recorded_losses(run, row_result, figures):
     base = replace(made.results, rows={1: row_result(figures=figures(train_loss=0.125))})
     (curves,) = loss_curves(*measured(made), base)
     assert curves.behind.train == (0.9, 0.125)
-
-
-def test_damaged_losses_are_a_sentence(run, row_result, figures):
-    attestation = replace(figures().attestation, batch_losses="!")
-    with pytest.raises(ResultsError, match="the losses of every batch are not what a run writes"):
-        loss_curves(*measured(run({1: row_result(figures=figures(attestation=attestation))})))
