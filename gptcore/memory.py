@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -156,8 +157,13 @@ def container_limit() -> list[int]:
     return [int(limit)] if limit.isdecimal() else []
 
 
+@cache
 def memory_at_rest(device: torch.device) -> int:
-    """Bytes that the program itself holds, for `watch_memory`: what is resident of the process now; 0 on accelerators, which tell of tensors alone."""
+    """Bytes that the program itself holds, for `watch_memory`: what was resident of the process when this was first asked; 0 on accelerators, which tell of
+    tensors alone.
+
+    Asked once: kernels and libraries that a first run loads would count as the program's in the second, 50 of 60 MB of a small row.
+    """
     release_memory(device)
     return (resident_memory() or lifetime_peak() or 0) if device.type == "cpu" else 0
 
