@@ -181,6 +181,7 @@ class Repeat:
 
     perturbation: by how much, relatively, the initial weights were moved, 0 where they were not; draw: the seed of that.
     deviations: repeated minus recorded, for every number of every trace.  margins: the largest change of any text's margin, by split.
+    peak_memory: the most bytes the row held, where that is known.
     """
 
     condition: str
@@ -188,6 +189,7 @@ class Repeat:
     draw: Annotated[int, Field(ge=0)]
     deviations: dict[str, tuple[Number, ...]]
     margins: dict[SplitName, Width]
+    peak_memory: int | None = Field(default=None, gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
