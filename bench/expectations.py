@@ -181,7 +181,6 @@ class Repeat:
 
     perturbation: by how much, relatively, the initial weights were moved, 0 where they were not; draw: the seed of that.
     deviations: repeated minus recorded, for every number of every trace.  margins: the largest change of any text's margin, by split.
-    peak_memory: the most bytes the row held, where that is known.
     """
 
     condition: str
@@ -189,7 +188,6 @@ class Repeat:
     draw: Annotated[int, Field(ge=0)]
     deviations: dict[str, tuple[Number, ...]]
     margins: dict[SplitName, Width]
-    peak_memory: int | None = Field(default=None, gt=0)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -213,7 +211,7 @@ class Bands:
 class Baseline:
     """One row as we recorded it, keyed by the digests of all it depends on.
 
-    seeds: the raw figures of every seed, the row's own `seed` among them.  traces and margins: of the own seed.  timings: of every run that was recorded.
+    seeds: the raw figures of every seed, the row's own `seed` among them.  traces and margins: of the own seed.  timings: of every run that was timed.
     """
 
     digests: dict[str, Digest]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context
 
-from bench.expectations import LOSSES, SEED_METRICS, Bands, Baseline, DurationPolicy, Repeat, SeedFigures, Timing
+from bench.expectations import LOSSES, SEED_METRICS, Bands, DurationPolicy, Repeat, SeedFigures, Timing
 from bench.recording.traces import Traces
 from bench.rows import ROWS
 from bench.statistics import pooled_reach, seeds_band, student_test, tolerance_factor
@@ -36,14 +36,14 @@ METHODS = {
         "pooled variance."
     ),
     "duration": (
-        "Student's prediction interval for the logarithm of one more timing, relative to the calibration of its run where the tier says so, its variance "
+        "Student's prediction interval for the logarithm of one more timing, relative to the calibration of its run where the tier says so, each timing from "
+        "a process of its own where rows were repeated, its variance "
         f"pooled over all rows recorded on the same machine and threads, at level {FLAGGED_RUNS:g} / {len(ROWS)} rows."
     ),
     "peak_memory": (
         "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process held beyond what it held before the first "
-        "row, or torch on a CUDA device, while the row's own seed ran, its variance pooled and its level as for durations. Measured in the repeats, where "
-        "there are any, each a process of its own; else in the timed runs. Only more is judged, beyond the interval and 8 MiB: a row that runs without those "
-        "it shares frozen states with holds less."
+        "row, or torch on a CUDA device, while the row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the "
+        "interval and 8 MiB: a row that runs without those it shares frozen states with holds less."
     ),
 }
 
@@ -148,14 +148,9 @@ def cost_of(timing: Timing, policy: DurationPolicy) -> float:
     return timing.seconds / timing.calibration_seconds if policy.calibrated else timing.seconds
 
 
-def peaks_of(baseline: Baseline) -> list[int]:
-    """The peaks of memory that were recorded of a row, of the repeats where they have any.
-
-    A repeat is a process of its own with one seed, as a run is that will be judged. The timed runs share one: what the first one's many seeds leave there the
-    second one holds beside its own, 10 to 25 MB in the smoke tier.
-    """
-    measured = [[one.peak_memory for one in ones if one.peak_memory is not None] for ones in (baseline.repeats, baseline.timings)]
-    return next((peaks for peaks in measured if peaks), [])
+def peaks_of(timings: Sequence[Timing]) -> list[int]:
+    """The peaks of memory among timings, of those that have one."""
+    return [timing.peak_memory for timing in timings if timing.peak_memory is not None]
 
 
 def spread_factors(measured: Sequence[Sequence[float]]) -> tuple[float, float] | None:

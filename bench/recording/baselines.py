@@ -51,10 +51,10 @@ def fits(baseline: Baseline, result: RowResult) -> bool:
 
 
 def with_cost_bands(baselines: Mapping[int, Baseline], policy: DurationPolicy) -> dict[int, Baseline]:
-    """The baselines of one tier and kind with bands for durations and peaks of memory, from what all rows on the same machine and threads took."""
+    """The baselines of one tier and kind with bands for durations and peaks of memory, from the timings of all rows on the same machine and threads."""
     places = {number: (one.provenance.machine, one.provenance.threads) for number, one in baselines.items()}
     costs = {number: [cost_of(timing, policy) for timing in one.timings] for number, one in baselines.items()}
-    peaks = {number: peaks_of(one) for number, one in baselines.items()}
+    peaks = {number: peaks_of(one.timings) for number, one in baselines.items()}
     bands = {}
     for place in places.values():
         there = [number for number in baselines if places[number] == place]
@@ -127,7 +127,6 @@ def repeat_of(condition: str, perturbation: float, draw: int, recorded: RowResul
         draw=draw,
         deviations={name: tuple(map(rounded, differences(values, after[name]))) for name, values in before.items()},
         margins={split: rounded(max(map(abs, differences(values, repeated.figures.margins[split])))) for split, values in margins.items()},
-        peak_memory=repeated.peak_memory,
     )
 
 

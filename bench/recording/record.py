@@ -9,7 +9,7 @@ from rich.console import Console
 from bench.expectations import ExpectationError, save_expectations
 from bench.invariants import check_invariants
 from bench.recording.baselines import Recording, RowRepeats, refuse_failed, refuse_unrepeatable, timing_of, with_recording
-from bench.recording.repeats import conditions_for, measure_repeats
+from bench.recording.repeats import conditions_for, measure_repeats, time_apart
 from bench.report.terminal import print_progress
 from bench.report.text import say
 from bench.results import Results, read_results
@@ -17,7 +17,8 @@ from bench.run import Request, run_rows, start_run
 
 
 def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
-    """Run the request, run it again with one seed, and with `repeats` under every condition that moves rounding alone; write baselines to `path`.
+    """Run the request, run it again with one seed, and with `repeats` under every condition that moves rounding alone, and for its costs in processes of
+    its own; write baselines to `path`.
 
     Every other baseline stays as it is, but for its duration's band, which pools the timings of all; all runs stay in `folder`.
     Raises ExpectationError, leaving the file untouched, for a dirty tree, a row without figures, or two runs that differ.
@@ -34,13 +35,16 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
     first = _run_once(request, folder / "first", console)
     second = _run_once(replace(request, n_seeds=1), folder / "second", console)
     refuse_unrepeatable(first.rows, second.rows)
+    timed = [first, second]
     moved: RowRepeats = {}
     if repeats:
         conditions = conditions_for(request.device.type)
-        say(console, f"repeating under {len(conditions)} conditions that change rounding alone")
         flags = [*request.selection, "--expected", str(path.resolve())]
-        moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line), (request.suite.folder, request.suite.program))
-    timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in (first, second)) for number in first.rows}
+        program = (request.suite.folder, request.suite.program)
+        timed = time_apart(flags, first, folder, lambda line: say(console, line), program)
+        say(console, f"repeating under {len(conditions)} conditions that change rounding alone")
+        moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line), program)
+    timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in timed) for number in first.rows}
     save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
     say(
         console,

@@ -15,6 +15,7 @@ from gptcore.device import allowed_cores
 from gptcore.errors import UserError
 
 CHECKOUT = Path(__file__).parent.parent.parent
+TIMED_APART = 5
 Program = tuple[Path, Sequence[str]]  # the folder to start in, and what stands behind `python` there
 PUBLISHED_PROGRAM: Program = (CHECKOUT, ("-m", "bench"))
 
@@ -93,6 +94,19 @@ def measure_repeats(
         number: tuple(repeat_of(one.name, one.perturbation, one.seed, result, results.rows[number]) for one, results in repeated)
         for number, result in recorded.rows.items()
     }
+
+
+def time_apart(flags: Sequence[str], recorded: Results, folder: Path, said: Callable[[str], None], program: Program = PUBLISHED_PROGRAM) -> list[Results]:
+    """The recorded rows again, one run after another, each in a process of its own and with one seed, as a run is that will be judged.
+
+    Runs that share a process do not tell how processes differ, and of memory a second one also holds what the first one's many seeds left there.
+    Raises ResultsError where a run breaks off.
+    """
+    apart = []
+    for number in range(1, TIMED_APART + 1):
+        apart.append(run_under(Condition(threads=recorded.info.environment.threads), flags, folder / f"timed-{number:02d}", *program))
+        said(f"timed {number} of {TIMED_APART} times in a process of its own")
+    return apart
 
 
 def run_under(condition: Condition, flags: Sequence[str], out: Path, checkout: Path = CHECKOUT, words: Sequence[str] = PUBLISHED_PROGRAM[1]) -> Results:

@@ -18,7 +18,7 @@ def judge_peak_memory(result: RowResult, baseline: Baseline, info: RunInfo, poli
     A row that runs without those it shares frozen states with holds less, which is no news.  Only warns where durations do.
     """
     recorded = baseline.provenance
-    peaks = peaks_of(baseline)
+    peaks = peaks_of(baseline.timings)
     if not peaks or result.peak_memory is None:
         return None
     found, expected = float(result.peak_memory), geometric_mean(peaks)

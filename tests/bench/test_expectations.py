@@ -159,7 +159,7 @@ def test_pretty_json_is_the_same_json(value):
 
 
 def test_the_recorded_memory_tells_twice_as_much_from_the_usual():
-    """Two runs in one process once measured other things, and the band that followed let five times as much pass."""
+    """Two runs in one process do not measure the same: the band that followed from them let five times as much pass."""
     recorded = [baseline.bands.peak_memory for baseline in load_expectations(DEFAULT_PATH).baselines["smoke"]["cpu"].values()]
     assert len(recorded) == 19
     assert all(band is not None and band[1] < 2 for band in recorded)

@@ -71,7 +71,17 @@ def moving(monkeypatch, nudged):
         }
 
     monkeypatch.setattr(bench.recording.record, "measure_repeats", measure)
+    monkeypatch.setattr(bench.recording.record, "time_apart", timed_three_times)
     return asked
+
+
+def timed_three_times(flags, recorded, folder, said, program):
+    """In the place of runs in processes of their own: the recorded one, a second longer each time."""
+
+    def longer(result, by):
+        return replace(result, figures=replace(result.figures, train_seconds=result.figures.train_seconds + by), peak_memory=100 + by)
+
+    return [replace(recorded, rows={number: longer(result, by) for number, result in recorded.rows.items()}) for by in range(3)]
 
 
 def test_recording_stores_figures_with_their_provenance(recording, toy_request, tmp_path):
@@ -92,6 +102,12 @@ def test_every_seed_is_stored_and_both_runs_are_timed(recording, toy_request, tm
     assert [timing.seconds for timing in baseline.timings] == [run.rows[1].figures.train_seconds for run in runs]
     assert baseline.bands.duration is not None
     assert runs[1].rows[1].others == {}, "one seed is enough to see whether a run repeats itself"
+
+
+def test_with_repeats_costs_are_those_of_processes_of_their_own(recording, moving, toy_request, tmp_path):
+    baseline = recording(toy_request(n_seeds=3), repeats=True)[1]
+    seconds = read_results(tmp_path / "runs" / "first").rows[1].figures.train_seconds
+    assert [(timing.seconds, timing.peak_memory) for timing in baseline.timings] == [(seconds + by, 100 + by) for by in range(3)]
 
 
 def test_without_repeats_there_are_no_numerical_bands(recording, moving, toy_request):
@@ -246,7 +262,7 @@ def test_a_broken_invariant_of_either_run_is_refused(refused, moving, toy_reques
 # What fails
 
 
-def test_a_repeat_that_breaks_off_is_refused(refused, toy_request, monkeypatch):
+def test_a_repeat_that_breaks_off_is_refused(refused, moving, toy_request, monkeypatch):
     def break_off(*arguments):
         raise ResultsError("running rows under threads: 2 failed")
 

@@ -12,7 +12,7 @@ from bench.environment import NUMERICAL_VARIABLES
 from bench.expectations import ExpectationError
 from bench.options import add_request
 from bench.recording.baselines import repeat_of
-from bench.recording.repeats import CHECKOUT, KERNELS, ON_CPU, ON_GPU, Condition, conditions_for, measure_repeats, run_under
+from bench.recording.repeats import CHECKOUT, KERNELS, ON_CPU, ON_GPU, Condition, conditions_for, measure_repeats, run_under, time_apart
 from bench.results import Results, ResultsError
 from gptcore.errors import UserError
 
@@ -214,3 +214,17 @@ def test_real_runs_side_by_side_each_keep_their_folder(checkout, monkeypatch, ru
     assert not any(any(deviations) for repeat in repeats[1] for deviations in repeat.deviations.values())
     for number, condition in enumerate(conditions, start=1):
         assert called(tmp_path / f"repeat-{number:02d}")[0][3:-2] == condition.flags
+
+
+# Costs
+
+
+def test_costs_are_taken_in_processes_of_their_own_with_the_recorded_threads(checkout, tmp_path, run_info, row_result):
+    here, said = checkout(), []
+    recorded = Results(run_info(threads=2), {1: row_result()})
+    timed = time_apart(["--rows", "1"], recorded, tmp_path / "runs", said.append, (here, ("-m", "bench")))
+    assert [results.rows[1] for results in timed] == [row_result()] * 5
+    for number in range(1, 6):
+        arguments, folder, _ = called(tmp_path / "runs" / f"timed-{number:02d}")
+        assert (arguments[:5], folder) == (["run", "--rows", "1", "--threads", "2"], str(here))
+    assert said == [f"timed {number} of 5 times in a process of its own" for number in range(1, 6)]

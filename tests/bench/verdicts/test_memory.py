@@ -4,7 +4,6 @@ from dataclasses import replace
 import pytest
 
 from bench.expectations import DurationPolicy, Timing
-from bench.recording.bands import peaks_of
 from bench.recording.baselines import with_cost_bands
 from bench.report.table import explain, table_cells
 from bench.verdicts.memory import GRAIN, judge_peak_memory
@@ -49,14 +48,6 @@ def test_the_spread_of_the_measurements_decides_upwards_only(measured, judged):
         assert (judgement.expected, judgement.high) == pytest.approx((MIDDLE, high))
         assert judgement.explanation == "spread of 4 measurements"
     assert judged(10**12, policy=WARNS).advisory
-
-
-def test_repeats_tell_of_memory_before_timed_runs_do(recorded):
-    """Timed runs share a process, and the second one holds what the first left in it."""
-    timed = with_peaks(recorded(moves=(0.0, 0.0)), (10**9, 2 * 10**9)).baselines["smoke"]["cpu"][1]
-    assert peaks_of(timed) == [10**9, 2 * 10**9]
-    repeated = replace(timed, repeats=tuple(replace(one, peak_memory=peak) for one, peak in zip(timed.repeats, (5, 6), strict=True)))
-    assert peaks_of(repeated) == [5, 6]
 
 
 def test_what_was_not_measured_is_not_judged(recorded, judged):
