@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from bench.run import Request
+from bench.request import Request
 from bench.tiers import speaking_our_flags
 from gptcore.dataset import read_csv_folder
 from gptcore.download import Progress

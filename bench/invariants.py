@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.plan import Plan
 from bench.recording.baselines import repeatable_figures
+from bench.request import Request
 from bench.results import Invariant, Results, RowResult, read_results, write_invariants
 from bench.rows import Row, find_row
-from bench.run import Request, plan_of
+from bench.run import plan_of
 from gptcore.batches import encode_dataset
 from gptcore.dataset import LABELS, SPLITS, SplitName
 from gptcore.execution import Execution

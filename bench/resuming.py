@@ -12,8 +12,9 @@ from bench.environment import Environment, describe_environment
 from bench.executors.check import check_executor
 from bench.executors.choice import Executor
 from bench.options import add_request, executor_from, make_parser, request_from, suite_of
+from bench.request import Request
 from bench.results import ResultsError, RunInfo, read_info
-from bench.run import Request, start_run
+from bench.run import start_run
 from bench.suite import PUBLISHED, Suite
 from gptcore.errors import UsageError
 from gptcore.execution import set_threads

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from bench.environment import describe_environment
 from bench.recording.baselines import repeatable_figures
+from bench.request import Request
 from bench.results import Results, ResultsError, RowResult, read_results
 from bench.resuming import differences, request_of
 from bench.rows import Row
-from bench.run import Request, compute_row, plan_of
+from bench.run import compute_row, plan_of
 from bench.suite import PUBLISHED, Suite
 from gptcore.dataset import SplitName
 from gptcore.execution import set_threads

@@ -84,6 +84,7 @@ def weights_are_here(visit: Visit) -> Iterator[Finding]:
     """weights: of each size that rows need, present and intact."""
     if not visit.request.tier.takes_sources:
         return
+    folder = visit.request.sources.with_environment().weights
     sizes: dict[GPTConfig, list[int]] = {}
     for row, experiment in visit.experiments():
         if experiment.weights == "pretrained":
@@ -91,7 +92,7 @@ def weights_are_here(visit: Visit) -> Iterator[Finding]:
     for size, rows in sizes.items():
         about = f"weights: {size.name}"
         try:
-            found = pretrained_at_hand(size, visit.request.sources.weights)
+            found = pretrained_at_hand(size, folder)
         except AssetError as error:
             yield Finding(about, State.PROBLEM, str(error), tuple(rows))
             continue
@@ -100,7 +101,7 @@ def weights_are_here(visit: Visit) -> Iterator[Finding]:
         elif problem := unreadable(found):
             yield Finding(about, State.PROBLEM, f"{found} is no readable safetensors file ({problem}): replace it, or run `python -m bench fetch`", tuple(rows))
         else:
-            yield Finding(about, State.OK, f"{found} {'is used as it is' if visit.request.sources.weights else 'is the pinned file'}")
+            yield Finding(about, State.OK, f"{found} {'is used as it is' if folder else 'is the pinned file'}")
 
 
 def unreadable(path: Path) -> str | None:

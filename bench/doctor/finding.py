@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from bench.expectations import Expectations
+from bench.request import Request
 from bench.results import RunInfo
 from bench.rows import Row
-from bench.run import Request, describe_run
+from bench.run import describe_run
 from gptcore.errors import UserError
 from gptcore.experiment import Experiment
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.doctor.finding import Finding, State, Visit
+from bench.request import checked
 from bench.results import check_new
-from bench.run import checked
 from bench.tiers import embedded_inputs
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs, Sources

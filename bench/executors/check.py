@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import torch
 
 from bench.executors.choice import Executor
-from bench.run import Request
+from bench.request import Request
 from gptcore.errors import UsageError
 
 PATIENCE = 5.0  # seconds to wait for an answer from a cluster's port: Ray itself waits for minutes, and ends the process

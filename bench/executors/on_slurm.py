@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.documents import dumped, read_document, validated
+from bench.documents import DocumentError, dumped, read_document, validated
 from bench.executors.check import asked_of_slurm
 from bench.executors.choice import Executor
 from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
@@ -100,9 +100,12 @@ def spool_work(work: Work, task: Task, spool: Path) -> str | None:
 
 
 def read_found(path: Path) -> Found:
-    """What a job left in a file."""
-    document = read_document(path)
-    return Found(document["row"], validated(RowResult, document["result"]), document["is_last"])
+    """What a job left in a file.  Raises WorkerError where that is damaged."""
+    try:
+        document = read_document(path)
+        return Found(document["row"], validated(RowResult, document["result"]), document["is_last"])
+    except (DocumentError, OSError, KeyError, TypeError) as error:
+        raise WorkerError(f"{path} is not what a job writes ({error}): see that all machines share a folder that keeps what they write") from error
 
 
 def loss_of(job: Job) -> str:

@@ -16,9 +16,10 @@ from bench.executors.on_ray import run_on_ray
 from bench.executors.on_slurm import run_on_slurm
 from bench.executors.tasks import Again, Assignment, Found, Task, Work, WorkerError, tasks_of
 from bench.parts import unfinished
+from bench.request import Request
 from bench.results import RowResult, read_info, readable_row, write_row, write_texts
 from bench.rows import Row
-from bench.run import Request, is_whole, parts_asked
+from bench.run import is_whole, parts_asked
 from bench.stopping import resuming_command
 from gptcore.errors import UserError
 from gptcore.experiment import settings_of

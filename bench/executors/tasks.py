@@ -9,9 +9,10 @@ import torch
 
 from bench.environment import Environment, describe_environment
 from bench.plan import Group
+from bench.request import Request
 from bench.results import ResultsError, RowResult, RunInfo, read_info
 from bench.resuming import differences
-from bench.run import Request, compute_row, parts_asked, plan_of
+from bench.run import compute_row, parts_asked, plan_of
 from gptcore.device import allowed_cores
 from gptcore.errors import UserError
 from gptcore.execution import set_threads

@@ -12,8 +12,9 @@ from bench.recording.baselines import Recording, RowRepeats, refuse_failed, refu
 from bench.recording.repeats import conditions_for, measure_repeats, time_apart
 from bench.report.terminal import print_progress
 from bench.report.text import say
+from bench.request import Request
 from bench.results import Results, read_results
-from bench.run import Request, run_rows, start_run
+from bench.run import run_rows, start_run
 
 
 def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:

@@ -7,6 +7,7 @@ and asks nothing of the device.  No figure can depend on it.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from rich.cells import cell_len, set_cell_size
@@ -45,12 +46,12 @@ class Display(Protocol):
         """Something else than rows begins."""
 
 
+@dataclass(frozen=True)
 class Lines:
     """A line for every row that ends: for logs, pipes, and terminals that cannot do more."""
 
-    def __init__(self, console: Console, progress: RunProgress) -> None:
-        self.console = console
-        self.progress = progress
+    console: Console
+    progress: RunProgress
 
     def begin(self, row: Row) -> Report:
         """Nothing is said of what is under way."""
@@ -65,12 +66,12 @@ class Lines:
         """Nothing is said of it."""
 
 
+@dataclass(frozen=True)
 class LiveTable:
     """All rows of a run in one table, as far as they have come; of more than the terminal has lines for those around the ones that run."""
 
-    def __init__(self, console: Console, progress: RunProgress) -> None:
-        self.console = console
-        self.progress = progress
+    console: Console
+    progress: RunProgress
 
     def begin(self, row: Row) -> Report:
         """The row runs."""

@@ -32,7 +32,7 @@ STYLES = {
 }
 NUMBERS = frozenset(("row", "train %", "validation %", "test %", "expected %", "difference", "notices", "seconds", "this run", "peak MB", "x published"))
 SPARED_FIRST = ("notices", "peak MB", "this run", "expected %", "train %", "seconds", "validation %", "difference", "x published", "what it changes")
-PLAIN_WIDTH = 170
+PLAIN_WIDTH = 200
 UNBOUNDED = 10_000
 
 

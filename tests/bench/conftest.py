@@ -12,9 +12,10 @@ import bench.run
 from bench.environment import describe_environment
 from bench.expectations import DEFAULT_PATH, Timing, load_expectations, save_expectations
 from bench.recording.baselines import Recording, repeat_of, with_baselines, with_recording
+from bench.request import Request
 from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_invariants, write_row, write_texts
 from bench.rows import find_row, select_rows
-from bench.run import Request, finish, run_rows, start_run
+from bench.run import finish, run_rows, start_run
 from bench.tiers import Tier
 from bench.verdicts.judge import judge_row
 from bench.verdicts.verdict import Strictness
@@ -99,6 +100,20 @@ def toy_run(tmp_path, toy_run_once, expectations):
     folder = shutil.copytree(toy_run_once, tmp_path / "toy-run")
     results = read_results(folder)
     return SimpleNamespace(folder=folder, results=results, expectations=with_baselines(expectations, results))
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The seeds that really trained, call by call."""
+    calls = []
+    finetune_seeds = bench.run.finetune_seeds
+
+    def counting(experiment, inputs, seeds, **keywords):
+        calls.append(tuple(seeds))
+        return finetune_seeds(experiment, inputs, seeds, **keywords)
+
+    monkeypatch.setattr(bench.run, "finetune_seeds", counting)
+    return calls
 
 
 def make_answers(right, n, wrong_at=None):

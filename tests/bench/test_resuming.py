@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import bench.plan
+import bench.request
 import bench.resuming
 import bench.run
 import bench.tiers
@@ -32,20 +33,6 @@ def recorded(tmp_path, toy_run):
     path = tmp_path / "recorded.json"
     save_expectations(path, toy_run.expectations)
     return path
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """The seeds that really trained, call by call."""
-    calls = []
-    finetune_seeds = bench.run.finetune_seeds
-
-    def counting(experiment, inputs, seeds, **keywords):
-        calls.append(tuple(seeds))
-        return finetune_seeds(experiment, inputs, seeds, **keywords)
-
-    monkeypatch.setattr(bench.run, "finetune_seeds", counting)
-    return calls
 
 
 def figures_in(folder):
@@ -160,7 +147,7 @@ def test_a_run_that_goes_on_cuts_the_same_passes(toy_request, tmp_path, monkeypa
     ids=str,
 )
 def test_a_folder_tells_the_request_it_was_made_for(toy_request, tmp_path, asked):
-    request = bench.run.checked(toy_request("1,3-4", **asked))
+    request = bench.request.checked(toy_request("1,3-4", **asked))
     folder = start_run(request, tmp_path / "run")
     again = request_of(read_info(folder), folder)
     assert replace(again, tier=request.tier) == request

@@ -7,8 +7,9 @@ import torch
 import bench.run
 from bench.expectations import load_expectations
 from bench.recording.baselines import with_baselines
+from bench.request import checked
 from bench.results import ResultsError, read_results
-from bench.run import checked, finish, plan_of, run_row, run_rows, start_run
+from bench.run import finish, plan_of, run_row, run_rows, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Strictness, Verdict
 from gptcore.errors import AssetError, TrainingError, UsageError

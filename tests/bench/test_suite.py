@@ -9,10 +9,11 @@ import torch
 from bench.__main__ import main
 from bench.expectations import ExpectationError, load_expectations
 from bench.invariants import check_invariants
+from bench.request import Request, checked
 from bench.results import read_results
 from bench.resuming import resume
 from bench.rows import Row, find_row, select_rows
-from bench.run import Request, checked, finish, run_rows, start_run
+from bench.run import finish, run_rows, start_run
 from bench.suite import Suite, run_command
 from bench.tiers import full_size
 from bench.verdicts.judge import holds

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.request import Request
 from bench.results import read_results
 from bench.rows import select_rows
-from bench.run import Request, run_rows, start_run
+from bench.run import run_rows, start_run
 from bench.tiers import TIERS
 from bench.verdicts.memory import GRAIN
 from gptcore.memory import release_memory, resident_memory

@@ -14,9 +14,10 @@ from bench.executors.choice import Executor
 from bench.executors.on_slurm import run_on_slurm
 from bench.executors.running import run_in_workers
 from bench.recording.baselines import repeatable_figures
+from bench.request import Request
 from bench.results import read_results
 from bench.rows import select_rows
-from bench.run import Request, start_run
+from bench.run import start_run
 from bench.tiers import TIERS
 
 pytestmark = pytest.mark.faults

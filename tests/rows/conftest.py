@@ -17,10 +17,11 @@ from bench.progress import watch
 from bench.report.live import Display, displaying
 from bench.report.terminal import make_console, page_line, print_report
 from bench.report.text import say
+from bench.request import Request
 from bench.results import RowResult, in_use, read_info
 from bench.resuming import begin
 from bench.rows import Row, select_rows
-from bench.run import Request, finish, plan_of, run_row
+from bench.run import finish, plan_of, run_row
 from bench.stopping import code_of, name_of, resuming_command, terminable
 from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict, Strictness

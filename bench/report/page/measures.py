@@ -8,7 +8,7 @@ from statistics import fmean
 from bench.comparison.circumstances import seeds_of
 from bench.expectations import Baseline, Expectations
 from bench.recording.bands import seed_values, seeds_grain
-from bench.results import Results, ResultsError, RowResult, RunInfo
+from bench.results import Results, RowResult, RunInfo
 from bench.statistics import Interval, count_interval, mean_interval, seeds_band
 from bench.verdicts.recorded import is_another_seed
 from bench.verdicts.verdict import RowVerdict
@@ -164,14 +164,10 @@ def loss_curves(verdicts: Sequence[RowVerdict], baselines: Mapping[int, Baseline
 
 
 def curve_of(figures: Result) -> Curve:
-    """The losses of one fine-tuning.  Raises ResultsError where those of its batches are damaged."""
+    """The losses of one fine-tuning."""
     history = figures.history
     of_evaluations = (tuple(one.train_loss for one in history), tuple(one.validation_loss for one in history))
-    try:
-        of_batches = unpack_floats(figures.attestation.batch_losses)
-    except ValueError as error:
-        raise ResultsError(f"the losses of every batch are not what a run writes ({error}): the file was damaged or altered; run the row again") from error
-    return Curve(tuple(one.step for one in history), *of_evaluations, of_batches)
+    return Curve(tuple(one.step for one in history), *of_evaluations, unpack_floats(figures.attestation.batch_losses))
 
 
 def _base_curve(base: Results, result: RowResult) -> Curve | None:

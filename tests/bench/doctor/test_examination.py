@@ -103,6 +103,12 @@ def test_the_archive_alone_will_do(monkeypatch, asked, found, tmp_path):
     assert (finding.state, "takes the collection out" in finding.sentence) == (State.OK, True)
 
 
+def test_weights_are_looked_for_where_the_environment_names_them(asked, found, tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("GPTCORE_WEIGHTS_DIR", str(tmp_path / "mine"))
+    assert str(tmp_path / "mine") in found(asked("1"))["weights: gpt2-small (124M)"].sentence
+
+
 def test_weights_of_ones_own_are_read_as_far_as_their_header(asked, found, tmp_path):
     folder = tmp_path / "mine" / "gpt2"
     folder.mkdir(parents=True)

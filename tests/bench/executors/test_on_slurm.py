@@ -7,7 +7,7 @@ from submitit.core.utils import FailedJobError, UncompletedJobError
 
 import bench.executors.on_slurm
 from bench.executors.choice import Executor
-from bench.executors.on_slurm import run_on_slurm, spool_work
+from bench.executors.on_slurm import read_found, run_on_slurm, spool_work
 from bench.executors.tasks import Found, Task, WorkerError
 
 SAYING = attrgetter("known")
@@ -150,3 +150,11 @@ def test_no_more_jobs_wait_than_were_asked_for(on, row_result, monkeypatch):
 def test_a_spool_holds_whole_files_only(tmp_path, row_result):
     assert spool_work(SAYING, Task((1,), known=[Found(1, row_result(), is_last=True)]), tmp_path / "spool") is None
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["000000.json"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"row": 1, "is_last": true}', '{"row": 1, "is_last": true, "result": {}}'])
+def test_what_no_job_writes_ends_the_run_with_a_sentence(tmp_path, text):
+    path = tmp_path / "000000.json"
+    path.write_text(text)
+    with pytest.raises(WorkerError, match=r"000000\.json is not what a job writes .*: see that all machines share a folder"):
+        read_found(path)

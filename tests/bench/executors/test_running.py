@@ -59,20 +59,6 @@ def both(toy_request, tmp_path, monkeypatch):
     return request, alone, folder
 
 
-@pytest.fixture
-def trained(monkeypatch):
-    """The seeds that really trained, call by call."""
-    calls = []
-    finetune_seeds = bench.run.finetune_seeds
-
-    def counting(experiment, inputs, seeds, **keywords):
-        calls.append(tuple(seeds))
-        return finetune_seeds(experiment, inputs, seeds, **keywords)
-
-    monkeypatch.setattr(bench.run, "finetune_seeds", counting)
-    return calls
-
-
 def test_workers_give_the_same_table_bit_for_bit(both):
     request, alone, folder = both
     results = list(run_in_workers(request, folder, here))

@@ -7,9 +7,10 @@ import torch
 import bench.executors.tasks
 import bench.run
 from bench.executors.tasks import Assignment, Found, Task, WorkerError, perform, reachable, tasks_of, trouble
+from bench.request import Request
 from bench.results import read_info
 from bench.rows import ROWS
-from bench.run import Request, start_run
+from bench.run import start_run
 from bench.tiers import TIERS
 from gptcore.execution import Execution
 

@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.recording.perturb import perturbed, perturbed_tier, random_weights
+from bench.request import checked
 from bench.rows import ROWS
-from bench.run import checked, run_rows, start_run
+from bench.run import run_rows, start_run
 from bench.verdicts.verdict import Verdict
 from gptcore.errors import UsageError
 from gptcore.experiment import digest_of

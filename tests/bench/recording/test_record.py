@@ -12,8 +12,9 @@ from bench.expectations import ExpectationError, load_expectations
 from bench.recording.baselines import repeat_of
 from bench.recording.record import record
 from bench.recording.repeats import ON_CPU, ON_GPU
+from bench.request import checked
 from bench.results import Invariant, ResultsError, read_results, write_invariants
-from bench.run import checked, run_rows, start_run
+from bench.run import run_rows, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
 from gptcore.execution import Execution
