@@ -220,8 +220,8 @@ def compare(options: argparse.Namespace) -> int:
     else:
         arguments = [*rerun_arguments(options), "--rows", options.rows]
         comparisons = compare_revisions(base, head, arguments, options.out or default_folder("compare"), repeats=options.repeats, echo=tell)
-    show_comparison(make_console(), comparisons, base, head, options.format, everything=options.all, judge_durations=options.fail_on_duration)
-    return exit_code(comparisons, judge_durations=options.fail_on_duration)
+    show_comparison(make_console(), comparisons, base, head, options.format, everything=options.all, judge_costs=options.fail_on_cost)
+    return exit_code(comparisons, judge_costs=options.fail_on_cost)
 
 
 def bisect(options: argparse.Namespace) -> int:

@@ -299,9 +299,9 @@ def add_commands_of_the_published(commands: "argparse._SubParsersAction[argparse
     comparing = commands.add_parser("compare", help="compare two results folders, or two git revisions that run in turn", allow_abbrev=False)
     for side in ("base", "head"):
         comparing.add_argument(side, metavar=side.upper(), help="a results folder, or a git revision")
-    comparing.add_argument("--repeats", type=int, default=3, metavar="N", help="of each revision, for durations (default: 3)")
+    comparing.add_argument("--repeats", type=int, default=3, metavar="N", help="of each revision, for durations and memory (default: 3)")
     comparing.add_argument("--all", action="store_true", help="show figures that did not move, too")
-    comparing.add_argument("--fail-on-duration", action="store_true", help="a slower row fails")
+    comparing.add_argument("--fail-on-cost", action="store_true", help="a row that is slower, or holds more memory, fails")
     bisecting = commands.add_parser("bisect", help="find the commit that moved a row", allow_abbrev=False)
     bisecting.add_argument("--good", required=True, help="a git revision before the change")
     bisecting.add_argument("--bad", required=True, help="a git revision after it")

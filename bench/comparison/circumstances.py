@@ -32,12 +32,18 @@ def have_same_texts(base: RowResult, head: RowResult) -> bool:
     return "data" in base.digests and base.digests["data"] == head.digests.get("data") and all(size == sizes[0] for size in sizes)
 
 
-def other_machines(runs: Sequence[Results]) -> str:
+def obstacle_to_durations(runs: Sequence[Results]) -> str:
     """Why the durations of these runs may not be compared, empty where all ran on the same kind of processor, each row alone."""
     places = dict.fromkeys(machine_of(run.info.environment) for run in runs)
     if len(places) > 1:
         return f"measured on {' and on '.join(places)}"
     return "" if all(row.alone for run in runs for row in run.rows.values()) else "measured in workers, beside whatever else ran there"
+
+
+def obstacle_to_memory(runs: Sequence[Results]) -> str:
+    """Why the peak memory of these runs may not be compared, empty where it may: a row holds what it shares with the others of its run, too."""
+    alike = len({run.info.rows for run in runs}) == 1
+    return obstacle_to_durations(runs) or ("" if alike else "measured among other rows, with which it shares memory")
 
 
 def machine_of(environment: Environment) -> str:

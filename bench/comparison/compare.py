@@ -6,11 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
-from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, other_machines, seeds_of
-from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, counts_contrast, duration_contrast, loss_contrast
+from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, obstacle_to_durations, obstacle_to_memory, seeds_of
+from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, cost_contrast, counts_contrast, loss_contrast
 from bench.report.text import row_ranges, rows_named
 from bench.results import Results, RowResult, read_results
 from bench.statistics import Interval, holm
+from bench.verdicts.memory import GRAIN
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.result import Result
@@ -19,6 +20,8 @@ LEVEL = 0.05
 ACCURACIES: dict[str, SplitName] = {f"{split}_accuracy": split for split in SPLITS}
 LOSSES: dict[str, Loss] = {"train_loss": "train_loss", "validation_loss": "validation_loss"}
 DURATION = "duration"
+PEAK_MEMORY = "peak_memory"
+COSTS = {DURATION: obstacle_to_durations, PEAK_MEMORY: obstacle_to_memory}
 EVERY_METRIC = "every metric"
 
 
@@ -29,7 +32,8 @@ class CompareError(UserError):
 class Verdict(StrEnum):
     """What became of a metric; a row is known by the last of its metrics' verdicts in this order.
 
-    same: bit-identical.  indistinguishable: it differs, by no more than chance explains.  not tested: it differs, and nothing tells what chance does to it.
+    same: bit-identical, or of memory as far as it can be measured.  indistinguishable: it differs, by no more than chance explains.
+    not tested: it differs, and nothing tells what chance does to it.
     """
 
     SAME = "same"
@@ -38,6 +42,8 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not comparable"
     FASTER = "faster"
     SLOWER = "slower"
+    LESS_MEMORY = "less memory"
+    MORE_MEMORY = "more memory"
     BETTER = "better"
     WORSE = "worse"
     MISSING = "missing"
@@ -48,8 +54,8 @@ class Verdict(StrEnum):
 class Comparison:
     """One metric of one row, or every metric of a row that is missing or failed.
 
-    base, head: accuracies as fractions, losses, seconds; the mean over the common seeds, of seconds the median over the runs.
-    difference: head - base, of durations head / base.  interval: 95 %, of this difference alone.
+    base, head: accuracies as fractions, losses, seconds, bytes; the mean over the common seeds, of seconds and bytes the median over the runs.
+    difference: head - base, of seconds and bytes head / base.  interval: 95 %, of this difference alone.
     p: of the test that the explanation names.  adjusted: p corrected for all that was tested, which the verdict goes by.  (See `holm`.)
     notes: what else differs between the sides, the same for all metrics of a row.
     """
@@ -76,7 +82,8 @@ def compare_folders(base: Path, head: Path, rows: Collection[int] | None = None)
 def compare(base: Sequence[Results], head: Sequence[Results], rows: Collection[int] | None = None) -> list[Comparison]:
     """Every metric of the rows, by default of all that any run was asked for.  Each side has one run or several; the n-th of both ran in turn.
 
-    Where nothing changed, the chance that any metric of any row is called better or worse is at most LEVEL; another LEVEL goes to faster and slower.
+    Where nothing changed, the chance that any metric of any row is called better or worse is at most LEVEL; another LEVEL goes to
+    durations and memory.
     Raises CompareError for runs of different tiers, and for rows that no run was asked for.
     """
     tiers = {run.info.tier for run in (*base, *head)}
@@ -89,13 +96,13 @@ def compare(base: Sequence[Results], head: Sequence[Results], rows: Collection[i
     return _judged([comparison for number in numbers for comparison in _compare_row(number, base, head)])
 
 
-def exit_code(comparisons: Sequence[Comparison], *, judge_durations: bool = False) -> int:
+def exit_code(comparisons: Sequence[Comparison], *, judge_costs: bool = False) -> int:
     """1 where a metric got worse, or accuracies and losses cannot be compared, or a row is missing or failed, else 0.
 
-    Durations count on request only: all else that a machine does moves them too.
+    Durations and memory count on request only: all else that a machine does moves them too.
     """
-    failing = {Verdict.WORSE, Verdict.MISSING, Verdict.ERROR} | ({Verdict.SLOWER} if judge_durations else set())
-    apart = any(comparison.verdict is Verdict.NOT_COMPARABLE and comparison.metric != DURATION for comparison in comparisons)
+    failing = {Verdict.WORSE, Verdict.MISSING, Verdict.ERROR} | ({Verdict.SLOWER, Verdict.MORE_MEMORY} if judge_costs else set())
+    apart = any(comparison.verdict is Verdict.NOT_COMPARABLE and comparison.metric not in COSTS for comparison in comparisons)
     return int(apart or any(comparison.verdict in failing for comparison in comparisons))
 
 
@@ -113,14 +120,14 @@ def _compare_row(number: int, base: Sequence[Results], head: Sequence[Results]) 
     else:
         notes = notes_on(base, head, number)
         texts = "" if have_same_texts(before[0], after[0]) else "the texts are not the same"
-        for metric in _metrics((*base, *head)):
-            obstacle = texts or (other_machines((*base, *head)) if metric == DURATION else "")
+        for metric in _metrics((*base, *head), (*before, *after)):
+            obstacle = texts or (COSTS[metric]((*base, *head)) if metric in COSTS else "")
             contrast = None if obstacle else _contrast(metric, before, after)
             blank = replace(whole, metric=metric, base=_value(metric, before), head=_value(metric, after), notes=notes)
             if contrast is None:
                 yield replace(blank, verdict=Verdict.NOT_COMPARABLE, explanation=obstacle or "no text was asked for on both sides")
             else:
-                yield _filled(blank, contrast, is_known=metric != DURATION and are_identical(before[0], after[0]))
+                yield _filled(blank, contrast, is_known=metric not in COSTS and are_identical(before[0], after[0]))
 
 
 def _filled(blank: Comparison, contrast: Contrast, *, is_known: bool) -> Comparison:
@@ -132,15 +139,21 @@ def _filled(blank: Comparison, contrast: Contrast, *, is_known: bool) -> Compari
     return replace(filled, verdict=verdict, explanation=contrast.reason, interval=contrast.interval, p=contrast.p)
 
 
-def _metrics(runs: Sequence[Results]) -> tuple[str, ...]:
-    """What is compared: time alone where random weights stand in for the row's own."""
-    return (DURATION,) if any(run.info.timing_only for run in runs) else (*ACCURACIES, *LOSSES, DURATION)
+def _metrics(runs: Sequence[Results], rows: Sequence[RowResult]) -> Iterator[str]:
+    """What is compared: costs alone where random weights stand in for the row's own, memory where it was measured."""
+    if not any(run.info.timing_only for run in runs):
+        yield from (*ACCURACIES, *LOSSES)
+    yield DURATION
+    if all(row.peak_memory for row in rows):
+        yield PEAK_MEMORY
 
 
 def _contrast(metric: str, before: Sequence[RowResult], after: Sequence[RowResult]) -> Contrast | None:
     """A metric that can be compared.  None where the sides were asked for different texts."""
     if metric == DURATION:
-        return duration_contrast(_seconds(before), _seconds(after))
+        return cost_contrast(_seconds(before), _seconds(after))
+    if metric == PEAK_MEMORY:
+        return cost_contrast(_bytes(before), _bytes(after), grain=GRAIN)
     own = (_own_figures(before[0]), _own_figures(after[0]))
     pairs = common_seeds(before[0], after[0])
     if metric in ACCURACIES:
@@ -156,16 +169,18 @@ def _value(metric: str, rows: Sequence[RowResult]) -> float:
     figures = _own_figures(rows[0])
     if metric == DURATION:
         return median(_seconds(rows))
+    if metric == PEAK_MEMORY:
+        return median(_bytes(rows))
     if metric in ACCURACIES:
         return figures.counts[ACCURACIES[metric]].accuracy
     return float(getattr(figures.history[-1], LOSSES[metric]))
 
 
 def _judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with their final verdicts.  Durations are a family of their own, lest they cost the other metrics power."""
+    """The comparisons with their final verdicts.  Costs are a family of their own, lest they take power from the other metrics."""
     judged = list(comparisons)
-    for is_duration in (False, True):
-        tested = [(index, found.p) for index, found in enumerate(judged) if found.p is not None and (found.metric == DURATION) is is_duration]
+    for is_cost in (False, True):
+        tested = [(index, found.p) for index, found in enumerate(judged) if found.p is not None and (found.metric in COSTS) is is_cost]
         for (index, _), adjusted in zip(tested, holm([p for _, p in tested]), strict=True):
             judged[index] = _corrected(judged[index], adjusted, len(tested))
     return judged
@@ -180,8 +195,10 @@ def _corrected(found: Comparison, adjusted: float, n_tests: int) -> Comparison:
 
 def _direction(found: Comparison) -> Verdict:
     """What a significant difference is called."""
-    if found.metric == DURATION:  # the medians' ratio may lie on the other side of 1 than the interval, which the test goes with
-        return Verdict.SLOWER if found.interval and found.interval.low > 1 else Verdict.FASTER
+    if found.metric in COSTS:  # the medians' ratio may lie on the other side of 1 than the interval, which the test goes with
+        is_more = found.interval is not None and found.interval.low > 1
+        more, less = (Verdict.SLOWER, Verdict.FASTER) if found.metric == DURATION else (Verdict.MORE_MEMORY, Verdict.LESS_MEMORY)
+        return more if is_more else less
     grew = found.difference is not None and found.difference > 0
     return Verdict.BETTER if grew == (found.metric in ACCURACIES) else Verdict.WORSE
 
@@ -192,3 +209,7 @@ def _own_figures(row: RowResult) -> Result:
 
 def _seconds(rows: Sequence[RowResult]) -> list[float]:
     return [_own_figures(row).train_seconds for row in rows]
+
+
+def _bytes(rows: Sequence[RowResult]) -> list[float]:
+    return [float(row.peak_memory or 0) for row in rows]

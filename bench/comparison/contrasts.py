@@ -13,7 +13,7 @@ from gptcore.result import Result
 
 Pair = tuple[Result, Result]  # what one seed gave in BASE and in HEAD
 Loss = Literal["train_loss", "validation_loss"]
-ENOUGH_TIMINGS = 3
+ENOUGH_MEASUREMENTS = 3
 CLOCK = 1e-6  # seconds; what takes less is not told from it
 # Sums of float32 in another order move a last loss by some 1e-7 to 1e-6 of itself: that is rewriting, not a change.
 ROUNDING = 1e-5
@@ -21,9 +21,10 @@ ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Contrast:
-    """Both sides of a metric: accuracies as fractions, losses, or seconds.
+    """Both sides of a metric: accuracies as fractions, losses, seconds, or bytes.
 
-    difference: head - base, of durations head / base.  interval: of the difference alone, whatever else is compared.  reason: what was counted, and the test.
+    difference: head - base, of seconds and bytes head / base.  interval: of the difference alone, whatever else is compared.
+    reason: what was counted, and the test.
     """
 
     base: float
@@ -93,23 +94,27 @@ def loss_contrast(pairs: Sequence[Pair], loss: Loss) -> Contrast:
     return Contrast(before, after, mean(differences), paired_interval(differences, grain=grain), paired_test(differences, grain=grain), is_same, reason)
 
 
-def duration_contrast(base: Sequence[float], head: Sequence[float]) -> Contrast:
-    """Ratio of the medians of seconds, measured in turn: the n-th of one side just before the n-th of the other, so that a drift of the machine hits both.
+def cost_contrast(base: Sequence[float], head: Sequence[float], *, grain: float = 0.0) -> Contrast:
+    """Ratio of the medians of seconds or bytes.  The n-th of one side is measured just before the n-th of the other, so that a drift of the machine hits both.
 
     The interval is Student's for the logarithms of the ratios within each turn; its centre, their geometric mean, may lie a little off the medians' ratio.
-    Sides with few or unequally many timings have neither interval nor test.
+    Sides with few or unequally many measurements have neither interval nor test.  grain: what a measurement cannot tell, in its unit; less is no difference.
     """
     before, after = (max(median(side), CLOCK) for side in (base, head))
-    base, head = ([max(seconds, CLOCK) for seconds in side] for side in (base, head))
+    base, head = ([max(cost, CLOCK) for cost in side] for side in (base, head))
     n = min(len(base), len(head))
-    if n < ENOUGH_TIMINGS or len(base) != len(head):
-        timings = "one timing each" if len(base) == len(head) == 1 else f"{len(base)} and {len(head)} timings"
-        reason = f"{timings}: compare revisions with --repeats {ENOUGH_TIMINGS} or more to judge them"
-        return Contrast(before, after, after / before, None, None, list(base) == list(head), reason)
+    if len(base) == len(head) and all(abs(later - earlier) <= grain for earlier, later in zip(base, head, strict=True)):
+        return Contrast(before, after, after / before, None, None, is_same=True, reason="no further apart than a measurement can tell")
+    if n < ENOUGH_MEASUREMENTS or len(base) != len(head):
+        measured = "one measurement each" if len(base) == len(head) == 1 else f"{len(base)} and {len(head)} measurements"
+        reason = f"{measured}: compare revisions with --repeats {ENOUGH_MEASUREMENTS} or more to judge them"
+        return Contrast(before, after, after / before, None, None, is_same=False, reason=reason)
     ratios = [log(later / earlier) for earlier, later in zip(base, head, strict=True)]
-    logarithms = paired_interval(ratios)
+    step = grain / before
+    logarithms = paired_interval(ratios, grain=step)
     interval = Interval(exp(logarithms.low), exp(logarithms.high))
-    return Contrast(before, after, after / before, interval, paired_test(ratios), not any(ratios), f"{n} timings in turn, paired t-test of log ratios")
+    reason = f"{n} measurements in turn, paired t-test of log ratios"
+    return Contrast(before, after, after / before, interval, paired_test(ratios, grain=step), is_same=False, reason=reason)
 
 
 def _one_seed(flips: Flips) -> Contrast:

@@ -1,14 +1,14 @@
-"""A comparison on a terminal, as Markdown and as JSON.  Accuracies are percentages there and differences points; JSON keeps fractions."""
+"""A comparison on a terminal, as Markdown and as JSON.  Accuracies are percentages there and differences points; JSON keeps fractions, and bytes."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.comparison.bisect import Bisection
-from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LEVEL, Comparison, Verdict, exit_code
+from bench.comparison.compare import ACCURACIES, COSTS, DURATION, EVERY_METRIC, LEVEL, PEAK_MEMORY, Comparison, Verdict, exit_code
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, rows_named, say
 from bench.statistics import Interval
 
@@ -21,6 +21,8 @@ STYLES = {
     Verdict.NOT_COMPARABLE: "yellow",
     Verdict.FASTER: "bold cyan",
     Verdict.SLOWER: "bold yellow",
+    Verdict.LESS_MEMORY: "bold cyan",
+    Verdict.MORE_MEMORY: "bold yellow",
     Verdict.BETTER: "bold cyan",
     Verdict.WORSE: "bold red",
     Verdict.MISSING: "bold red",
@@ -31,7 +33,7 @@ TOLD = frozenset(Verdict) - {Verdict.SAME, Verdict.INDISTINGUISHABLE}
 
 
 def show_comparison(
-    console: Console, comparisons: Sequence[Comparison], base: str, head: str, form: Format, *, everything: bool = False, judge_durations: bool = False
+    console: Console, comparisons: Sequence[Comparison], base: str, head: str, form: Format, *, everything: bool = False, judge_costs: bool = False
 ) -> None:
     """A comparison on a terminal, or as plain Markdown or JSON."""
     match form:
@@ -40,7 +42,7 @@ def show_comparison(
         case "markdown":
             console.out(render_comparison(comparisons, base=base, head=head, everything=everything), highlight=False)
         case "json":
-            console.out(comparison_json(comparisons, base=base, head=head, judge_durations=judge_durations), highlight=False)
+            console.out(comparison_json(comparisons, base=base, head=head, judge_costs=judge_costs), highlight=False)
 
 
 def print_comparison(console: Console, comparisons: Sequence[Comparison], *, base: str, head: str, everything: bool = False) -> None:
@@ -74,15 +76,15 @@ def render_comparison(comparisons: Sequence[Comparison], *, base: str, head: str
     return "\n".join(lines + ([""] if told else []) + [f"- {markdown_text(line)}" for line in told]) + "\n"
 
 
-def comparison_json(comparisons: Sequence[Comparison], *, base: str, head: str, judge_durations: bool = False) -> str:
-    """Every comparison with every field, accuracies as fractions, seconds, and durations' differences as ratios; and what they come to."""
+def comparison_json(comparisons: Sequence[Comparison], *, base: str, head: str, judge_costs: bool = False) -> str:
+    """Every comparison with every field, accuracies as fractions, seconds and bytes with ratios for differences; and what they come to."""
     content = {
         "schema_version": 1,
         "base": base,
         "head": head,
         "level": LEVEL,
         "summary": closing_line(comparisons, base, head),
-        "exit_code": exit_code(comparisons, judge_durations=judge_durations),
+        "exit_code": exit_code(comparisons, judge_costs=judge_costs),
         "comparisons": [asdict(comparison) for comparison in comparisons],
     }
     return as_json(content) + "\n"
@@ -117,14 +119,15 @@ def bisection_lines(bisection: Bisection) -> list[str]:
 
 
 def closing_line(comparisons: Sequence[Comparison], base: str, head: str) -> str:
-    """How many rows came out how: each counts by the gravest verdict of its metrics, durations aside, which are counted after it."""
-    rows = {comparison.row: Verdict.SAME for comparison in comparisons if comparison.metric != DURATION}
+    """How many rows came out how: each counts by the gravest verdict of its metrics, costs aside, which are counted after it."""
+    rows = {comparison.row: Verdict.SAME for comparison in comparisons if comparison.metric not in COSTS}
     for comparison in comparisons:
-        if comparison.metric != DURATION:
+        if comparison.metric not in COSTS:
             rows[comparison.row] = max(rows[comparison.row], comparison.verdict, key=SEVERITY.index)
-    durations = [comparison.verdict for comparison in comparisons if comparison.metric == DURATION]
     told = [f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}: {_counted(rows.values())}"] if rows else []
-    told += [f"durations: {_counted(durations)}"] if durations else []
+    for metric, name in ((DURATION, "durations"), (PEAK_MEMORY, "memory")):
+        verdicts = [comparison.verdict for comparison in comparisons if comparison.metric == metric]
+        told += [f"{name}: {_counted(verdicts)}"] if verdicts else []
     return f"{base} -> {head}: {'; '.join(told) or 'no row'}"
 
 
@@ -135,7 +138,7 @@ def shown_of(comparisons: Sequence[Comparison], *, everything: bool) -> list[Com
 
 def cells_of(comparison: Comparison) -> tuple[str, ...]:
     """One comparison as the table's cells; a dash where there is nothing to say."""
-    number, difference = (_percent, _points) if comparison.metric in ACCURACIES else (_seconds, _ratio) if comparison.metric == DURATION else (_loss, _change)
+    number, difference = _written(comparison.metric)
     return (
         str(comparison.row),
         comparison.name or "-",
@@ -176,6 +179,13 @@ def _counted(verdicts: Iterable[Verdict]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in reversed(SEVERITY) if counts[verdict])
 
 
+def _written(metric: str) -> tuple[Callable[[float], str], Callable[[float], str]]:
+    """How a metric's values are written, and their difference."""
+    if metric in ACCURACIES:
+        return _percent, _points
+    return {DURATION: (_seconds, _ratio), PEAK_MEMORY: (_megabytes, _ratio)}.get(metric, (_loss, _change))
+
+
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
@@ -186,6 +196,10 @@ def _points(fraction: float) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value:.2f} s"
+
+
+def _megabytes(value: float) -> str:
+    return f"{value / 1e6:.1f} MB"
 
 
 def _ratio(value: float) -> str:
@@ -203,6 +217,6 @@ def _change(value: float) -> str:
 def _range(interval: Interval, metric: str) -> str:
     if metric in ACCURACIES:
         return f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
-    if metric == DURATION:
+    if metric in COSTS:
         return f"{interval.low:.3f} to {interval.high:.3f}"
     return f"{_change(interval.low)} to {_change(interval.high)}"

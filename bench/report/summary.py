@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.comparison.compare import DURATION, Comparison
+from bench.comparison.compare import COSTS, Comparison
 from bench.comparison.compare import Verdict as Compared
 from bench.report import comparison as compared
 from bench.report.fitting import Part, Section, fitted
@@ -23,7 +23,7 @@ LONGEST_PLACE, LONGEST_COMMAND = 300, 500  # characters that the verdict names o
 TEXTS = 100  # texts that flipped come last, the first of each row before the second of any
 LONGEST_TRACEBACK = 8_000
 CLOSED = "\n</details>"
-MOVED = frozenset((Compared.FASTER, Compared.SLOWER, Compared.BETTER, Compared.WORSE, Compared.MISSING, Compared.ERROR))
+UNMOVED = frozenset((Compared.SAME, Compared.NOT_TESTED, Compared.INDISTINGUISHABLE, Compared.NOT_COMPARABLE))
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _not_moved(against: Against) -> Section:
 
 
 def _has_moved(one: Comparison) -> bool:
-    return one.verdict in MOVED or (one.verdict is Compared.NOT_COMPARABLE and one.metric != DURATION)
+    return one.verdict not in UNMOVED or (one.verdict is Compared.NOT_COMPARABLE and one.metric not in COSTS)
 
 
 def _environment(results: Results) -> Section:

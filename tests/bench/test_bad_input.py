@@ -391,12 +391,12 @@ FLAGS = {
     "history": ["--out", "--plots", "--format", "--expected"],
     "speed": ["--rows", "--limit-train", "--device", "--threads", "--out"],
     "findings": ["--format", "--expected"],
-    "compare": ["--repeats", "--all", "--fail-on-duration", "--tier", "--device", "--seed", "--out", "--format", "--rows"],
+    "compare": ["--repeats", "--all", "--fail-on-cost", "--tier", "--device", "--seed", "--out", "--format", "--rows"],
     "bisect": ["--good", "--bad", "--row", "--criterion", "--out", "--format"],
     "sensitivity": ["--judge-again", "--only", "--out", "--expected"],
     "cache": [],
 }
-SWITCHES = ("--timing-only", "--plain", "--compile", "--strict", "--lenient", "--repeats", "--all", "--fail-on-duration", "--judge-again")
+SWITCHES = ("--timing-only", "--plain", "--compile", "--strict", "--lenient", "--repeats", "--all", "--fail-on-cost", "--judge-again")
 
 
 @fuzzed(250)

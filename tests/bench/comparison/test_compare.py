@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LOSSES, CompareError, Verdict, compare, compare_folders, exit_code
+from bench.comparison.compare import ACCURACIES, DURATION, EVERY_METRIC, LOSSES, PEAK_MEMORY, CompareError, Verdict, compare, compare_folders, exit_code
 from bench.results import Results, ResultsError
 from gptcore.answers import Answers, pack
 from gptcore.result import Fingerprint
@@ -43,7 +43,7 @@ def test_bit_identical_figures_are_the_same_and_nothing_is_tested(one_row):
     comparisons = compare([one_row()], [one_row()])
     assert verdicts(comparisons) == dict.fromkeys(METRICS, Verdict.SAME)
     assert all(comparison.p is None and comparison.notes == () for comparison in comparisons)
-    assert exit_code(comparisons, judge_durations=True) == 0
+    assert exit_code(comparisons, judge_costs=True) == 0
 
 
 def test_a_collapse_is_worse(one_row, figures):
@@ -231,17 +231,49 @@ def timed(one_row, figures):
 def test_one_timing_each_is_no_verdict(timed):
     duration = by_metric(compare(timed(10.0), timed(20.0)))[DURATION]
     assert (duration.verdict, duration.difference) == (Verdict.NOT_TESTED, 2)
-    assert "one timing each" in duration.explanation
+    assert "one measurement each" in duration.explanation
 
 
 def test_repeats_tell_slower_from_faster_and_fail_only_on_request(timed):
     slow, quick = timed(10.0, 11.0, 10.5), timed(8.0, 8.7, 8.4)
     comparisons = compare(quick, slow)
     assert by_metric(comparisons)[DURATION].verdict is Verdict.SLOWER
-    assert (exit_code(comparisons), exit_code(comparisons, judge_durations=True)) == (0, 1)
+    assert (exit_code(comparisons), exit_code(comparisons, judge_costs=True)) == (0, 1)
     comparisons = compare(slow, quick)
     assert by_metric(comparisons)[DURATION].verdict is Verdict.FASTER
-    assert exit_code(comparisons, judge_durations=True) == 0
+    assert exit_code(comparisons, judge_costs=True) == 0
+
+
+@pytest.fixture
+def holding(one_row):
+    """Makes a run for each peak, given in MiB."""
+    return lambda *peaks, **info: [replace(run, info=replace(run.info, **info)) for run in (one_row(peak_memory=peak * 2**20) for peak in peaks)]
+
+
+def test_repeats_tell_more_memory_from_less_and_fail_only_on_request(holding):
+    much, little = holding(200, 204, 202), holding(100, 103, 99)
+    comparisons = compare(little, much)
+    memory = by_metric(comparisons)[PEAK_MEMORY]
+    assert (memory.verdict, memory.base, memory.difference) == (Verdict.MORE_MEMORY, 100 * 2**20, 2.02)
+    assert (exit_code(comparisons), exit_code(comparisons, judge_costs=True)) == (0, 1)
+    comparisons = compare(much, little)
+    assert by_metric(comparisons)[PEAK_MEMORY].verdict is Verdict.LESS_MEMORY
+    assert exit_code(comparisons, judge_costs=True) == 0
+
+
+def test_bytes_that_a_measurement_cannot_tell_are_no_difference(holding):
+    assert by_metric(compare(holding(100), holding(107)))[PEAK_MEMORY].verdict is Verdict.SAME
+    assert by_metric(compare(holding(100, 101, 102), holding(107, 108, 109)))[PEAK_MEMORY].verdict is Verdict.SAME
+    assert by_metric(compare(holding(100), holding(200)))[PEAK_MEMORY].verdict is Verdict.NOT_TESTED
+
+
+def test_memory_that_one_side_did_not_measure_is_no_metric(holding, one_row):
+    assert PEAK_MEMORY not in by_metric(compare(holding(100), [one_row()]))
+
+
+def test_memory_among_other_rows_is_not_comparable(holding):
+    memory = by_metric(compare(holding(100, rows=(1, 2)), holding(100), [1]))[PEAK_MEMORY]
+    assert (memory.verdict, memory.explanation) == (Verdict.NOT_COMPARABLE, "measured among other rows, with which it shares memory")
 
 
 def test_noise_is_indistinguishable(timed):

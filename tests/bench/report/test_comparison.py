@@ -71,11 +71,17 @@ def test_where_all_is_the_same_one_line_is_all(rows, printed):
     assert render_comparison(same, base="main", head="mine") == "**main -> mine: 2 rows: 2 same; durations: 2 same**\n"
 
 
+def test_memory_is_counted_by_itself(row_result, run_info, printed):
+    little, much = (Results(run_info(rows=(1,)), {1: row_result(peak_memory=peak)}) for peak in (10**8, 2 * 10**8))
+    more = compare([little], [much])
+    assert "main -> mine: 1 row: 1 same; durations: 1 same; memory: 1 not tested\n" in printed(more)
+
+
 def test_verdicts_come_with_their_reasons(comparisons, printed):
     text = printed(comparisons)
     assert "row 3, test accuracy worse: 45 texts lost and 0 gained of 300, one seed, McNemar's exact test: p = 5.7e-14, corrected for 6 tests 3.4e-13\n" in text
     assert "row 4 missing: there is no such row in HEAD\n" in text
-    assert "row 3, duration not tested: one timing each" in text
+    assert "row 3, duration not tested: one measurement each" in text
 
 
 def test_what_is_significant_alone_only_is_explained(rows, printed):
@@ -101,6 +107,8 @@ def test_cells_have_units_and_signs():
     assert cells_of(loss)[3:7] == ("0.50000", "0.50000", "+2e-06", "-0.10000 to +0.20000")
     duration = replace(comparison, metric="duration", base=2.0, head=3.0, difference=1.5, interval=Interval(1.2, 1.9))
     assert cells_of(duration)[3:7] == ("2.00 s", "3.00 s", "x 1.500", "1.200 to 1.900")
+    memory = replace(duration, metric="peak_memory", base=2e8, head=3e8)
+    assert cells_of(memory)[2:7] == ("peak memory", "200.0 MB", "300.0 MB", "x 1.500", "1.200 to 1.900")
     assert cells_of(Comparison(4, "", "every metric", Verdict.MISSING, "")) == ("4", "-", "every metric", "-", "-", "-", "-", "missing")
 
 
@@ -133,7 +141,7 @@ def test_json_has_every_field_of_every_comparison(comparisons):
 def test_json_takes_durations_into_its_exit_code_on_request(rows):
     base, head = ([rows({"seconds": seconds}) for seconds in timings] for timings in ((8.0, 8.7, 8.4), (10.0, 11.0, 10.5)))
     found = compare(base, head)
-    codes = [json.loads(comparison_json(found, base="a", head="b", judge_durations=judge))["exit_code"] for judge in (False, True)]
+    codes = [json.loads(comparison_json(found, base="a", head="b", judge_costs=judge))["exit_code"] for judge in (False, True)]
     assert codes == [0, 1]
 
 
