@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+from bench.executors.tasks import Again, Found, Hear, Heard, Task, Work, WorkerError, trouble
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Ready:
     """What a process says that has started, and takes its task."""
 
 
-def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Sequence[torch.device]) -> Iterator[tuple[Task, Found]]:
-    """Everything that comes of the tasks, one at a time on each of `places`.
+def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, hear: Hear, places: Sequence[torch.device]) -> Iterator[tuple[Task, Found]]:
+    """Everything that comes of the tasks, one at a time on each of `places`; `hear` gets what rows report meanwhile.
 
     A task whose process dies goes to `again`, which says how it goes on.  Raises WorkerError where a process cannot do its work.
     """
@@ -55,6 +55,8 @@ def run_in_processes(tasks: Sequence[Task], work: Work, again: Again, places: Se
                     idle.append(worker.place)
                     continue
                 match said:
+                    case Heard():
+                        hear(said)
                     case Found():
                         yield working[pipe].task, said
                     case None:
@@ -90,7 +92,7 @@ def serve(pipe: "Connection[object, tuple[Task, Work]]") -> None:
     pipe.send(Ready())
     try:
         task, work = pipe.recv()
-        for found in work(task):
+        for found in work(task, pipe.send):
             pipe.send(found)
     except Exception as error:  # noqa: BLE001 - the other end tells it
         pipe.send(trouble(error))

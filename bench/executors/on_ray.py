@@ -1,5 +1,6 @@
 """Tasks on a Ray cluster: one that runs already, or one that is started on this machine for as long as the run lasts."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -14,46 +15,87 @@ import torch
 
 from bench.executors.check import address_of, unreachable
 from bench.executors.choice import Executor
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+from bench.executors.tasks import Again, Found, Hear, Heard, Task, Work, WorkerError, trouble
 from bench.stopping import Terminated
 from gptcore.device import allowed_cores
 
 
-def run_on_ray(tasks: Sequence[Task], work: Work, again: Again, executor: Executor, device: torch.device, threads: int) -> Iterator[tuple[Task, Found]]:
+def run_on_ray(
+    tasks: Sequence[Task], work: Work, again: Again, hear: Hear, executor: Executor, device: torch.device, threads: int
+) -> Iterator[tuple[Task, Found]]:
     """Everything that comes of the tasks, as many at a time as the cluster has cores and GPUs for, and at most so many as the executor's workers.
 
-    A task whose worker or machine is lost goes to `again`, which says how it goes on.
+    `hear` gets what rows report meanwhile.  A task whose worker or machine is lost goes to `again`, which says how it goes on.
     Raises WorkerError where the cluster cannot be reached or has no machine with room for a task, or a worker cannot do its work.
     """
     needs = {"num_cpus": threads, "num_gpus": 1} if device.type == "cuda" else {"num_cpus": threads}
     with cluster(executor, threads) as ray:
         check_room(ray, needs)
         remote = ray.remote(work_on).options(num_returns="streaming", max_retries=0, **needs)
+        mailbox = mailbox_here(ray)
         waiting = deque(tasks)
         working: dict[Any, Task] = {}
+        letters = [mailbox.take.remote()]
         try:
             while waiting or working:
                 while waiting and len(working) < (executor.workers or len(tasks)):
                     task = waiting.popleft()
-                    working[remote.remote(work, task)] = task
-                (stream,), _ = ray.wait(list(working), num_returns=1)
+                    working[remote.remote(work, task, mailbox)] = task
+                (ready,), _ = ray.wait([*working, *letters], num_returns=1)
+                if ready in letters:
+                    letters = [mailbox.take.remote()] if is_delivered(ray, ready, hear) else []
+                    continue
                 try:
-                    yield working[stream], ray.get(next(stream))
+                    yield working[ready], ray.get(next(ready))
                 except StopIteration:
-                    del working[stream]
+                    del working[ready]
                 except ray.exceptions.RayTaskError as error:
                     raise WorkerError(trouble(error.cause)) from None
                 except ray.exceptions.RayError as error:
-                    waiting.appendleft(again(working.pop(stream), f"reported by Ray as {type(error).__name__}"))
+                    waiting.appendleft(again(working.pop(ready), f"reported by Ray as {type(error).__name__}"))
         finally:
             for stream in working:
                 with suppress(Exception):  # it may be gone already
                     ray.cancel(stream, force=True)
 
 
-def work_on(work: Work, task: Task) -> Iterator[Found]:
+def work_on(work: Work, task: Task, mailbox: Any) -> Iterator[Found]:
     """What a worker runs."""
-    yield from work(task)
+    yield from work(task, mailbox.put.remote)
+
+
+class Mailbox:
+    """An actor that holds what workers report until it is asked for."""
+
+    def __init__(self) -> None:
+        self.letters: asyncio.Queue[Heard] = asyncio.Queue()
+
+    async def put(self, heard: Heard) -> None:
+        """Take a letter."""
+        await self.letters.put(heard)
+
+    async def take(self) -> list[Heard]:
+        """All that is there, at least one."""
+        return [await self.letters.get(), *(self.letters.get_nowait() for _ in range(self.letters.qsize()))]
+
+
+def mailbox_here(ray: Any) -> Any:
+    """A mailbox on this machine, which lives as long as this process: it takes no core from rows, and is not lost with one of their machines."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+def is_delivered(ray: Any, letters: Any, hear: Hear) -> bool:
+    """Pass on what was in the mailbox.  False where that is lost, without which rows go on."""
+    try:
+        heard_of_all: list[Heard] = ray.get(letters)
+    except ray.exceptions.RayError:
+        return False
+    for heard in heard_of_all:
+        hear(heard)
+    return True
 
 
 @contextmanager

@@ -16,11 +16,12 @@ import torch
 from bench.documents import DocumentError, dumped, read_document, validated
 from bench.executors.check import asked_of_slurm
 from bench.executors.choice import Executor
-from bench.executors.tasks import Again, Found, Task, Work, WorkerError, trouble
+from bench.executors.tasks import Again, Found, Hear, Heard, Task, Work, WorkerError, trouble
 from bench.results import RowResult
 from gptcore.files import write_text_atomically
 
 POLL_SECONDS = 1.0
+BEGUN = ".begun"
 USUAL = {"time": "1440"}  # minutes: submitit's own five are too few
 
 
@@ -35,9 +36,9 @@ class Job:
 
 
 def run_on_slurm(
-    tasks: Sequence[Task], work: Work, again: Again, executor: Executor, device: torch.device, threads: int, folder: Path, cluster: str = "slurm"
+    tasks: Sequence[Task], work: Work, again: Again, hear: Hear, executor: Executor, device: torch.device, threads: int, folder: Path, cluster: str = "slurm"
 ) -> Iterator[tuple[Task, Found]]:
-    """Everything that comes of the tasks, a job each, at most so many at a time as the executor's workers.
+    """Everything that comes of the tasks, a job each, at most so many at a time as the executor's workers; `hear` gets to know which rows begin.
 
     A task whose job ends before it is done goes to `again`, which says how it goes on.  cluster: submitit's name for who takes the jobs.
     Raises WorkerError where a job cannot be submitted, or cannot do its work.
@@ -56,6 +57,9 @@ def run_on_slurm(
                 working.append(Job(task, submitted(submit, work, task, spool), spool))
             for job in list(working):
                 is_done = job.handle.done()  # asked first: what a job says, it says before it is done
+                for path in sorted(set(job.spool.glob(f"*{BEGUN}")) - seen):
+                    seen.add(path)
+                    hear(Heard(int(path.stem)))
                 for path in sorted(set(job.spool.glob("*.json")) - seen):
                     seen.add(path)
                     found = read_found(path)
@@ -90,8 +94,14 @@ def submitted(submit: Callable[..., Any], work: Work, task: Task, spool: Path) -
 
 def spool_work(work: Work, task: Task, spool: Path) -> str | None:
     """Leave everything that comes of a task in a folder of its own, a file each.  Returns None, or what keeps it from its work in a sentence."""
+
+    def note(heard: Heard) -> None:
+        """Leave word that a row begins: of more a shared folder would have to take too many files."""
+        if heard.event is None:
+            write_text_atomically(spool / f"{heard.row}{BEGUN}", "")
+
     try:
-        for number, found in enumerate(work(task)):
+        for number, found in enumerate(work(task, note)):
             document = {"row": found.row, "is_last": found.is_last, "result": dumped(RowResult, found.result)}
             write_text_atomically(spool / f"{number:06d}.json", json.dumps(document, allow_nan=False))
     except Exception as error:  # noqa: BLE001 - the other end tells it

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from bench.executors.check import places_of, runs_here
 from bench.executors.local import run_in_processes
 from bench.executors.on_ray import run_on_ray
 from bench.executors.on_slurm import run_on_slurm
-from bench.executors.tasks import Again, Assignment, Found, Task, Work, WorkerError, tasks_of
+from bench.executors.tasks import Again, Assignment, Found, Hear, Heard, Task, Work, WorkerError, tasks_of
 from bench.parts import unfinished
 from bench.request import Request
 from bench.results import RowResult, read_info, readable_row, write_row, write_texts
@@ -27,7 +27,7 @@ from gptcore.inputs import component_digests
 from gptcore.result import Report
 
 RETRIES = 3
-PerformAll = Callable[[Sequence[Task], Work, Again], Iterator[tuple[Task, Found]]]
+PerformAll = Callable[[Sequence[Task], Work, Again, Hear], Iterator[tuple[Task, Found]]]
 
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
@@ -65,14 +65,28 @@ def run_in_workers(
     work = Assignment(request, read_info(folder), folder.absolute(), n_local)
     tasks = [account.informed(task) for task in account.tasks]
     try:
-        for task, found in perform_all(tasks, work, account.again) if tasks else ():
+        for task, found in perform_all(tasks, work, account.again, hearing(account, rows, report)) if tasks else ():
             if account.add(task, found):
                 remove_checkpoints(folder, found.row)
-                report(rows[found.row])
                 yield account.rows[found.row]
         account.check_end()
     except WorkerError as error:
         raise WorkerError(f"{error}; finished rows stay in {folder}, go on with {resuming_command(folder, request.suite.command)}") from error
+
+
+def hearing(account: "Account", rows: Mapping[int, Row], report: Callable[[Row], Report]) -> Hear:
+    """What passes on what rows report, except of those that are over: words may come late."""
+    reports: dict[int, Report] = {}
+
+    def hear(heard: Heard) -> None:
+        if heard.row in account.done:
+            return
+        if heard.event is None or heard.row not in reports:
+            reports[heard.row] = report(rows[heard.row])
+        if heard.event is not None:
+            reports[heard.row](heard.event)
+
+    return hear
 
 
 class Account:

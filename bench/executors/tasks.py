@@ -1,8 +1,10 @@
 """What a worker does: some rows, in a process of its own, perhaps on another machine.  It reads no results folder and writes none."""
 
 import platform
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,8 +20,11 @@ from gptcore.errors import UserError
 from gptcore.execution import set_threads
 from gptcore.freezing import frozen_blocks
 from gptcore.memory import free_memory
+from gptcore.result import Event, Progress, Report
 
 SET_BY_ENGINES = "OMP_NUM_THREADS"  # and of no effect, since the number of threads is set and compared by itself
+
+INTERVAL = 0.2  # seconds between two words on how far training has come
 
 
 class WorkerError(UserError):
@@ -59,7 +64,16 @@ class Found:
     is_last: bool
 
 
-Work = Callable[[Task], Iterator[Found]]
+@dataclass(frozen=True)
+class Heard:
+    """What a row reports while a worker trains it; without an event, that it begins.  It may come late, or never."""
+
+    row: int
+    event: Event | Progress | None = None
+
+
+Hear = Callable[[Heard], object]
+Work = Callable[[Task, Hear], Iterator[Found]]
 Again = Callable[[Task, str], Task]
 
 
@@ -76,9 +90,9 @@ class Assignment:
     folder: Path
     side_by_side: int | None = None
 
-    def __call__(self, task: Task) -> Iterator[Found]:
+    def __call__(self, task: Task, tell: Hear) -> Iterator[Found]:
         """Run a task."""
-        return perform(task, self)
+        return perform(task, self, tell)
 
 
 def tasks_of(request: Request, done: Collection[int] = ()) -> list[Task]:
@@ -101,8 +115,11 @@ def tasks_of(request: Request, done: Collection[int] = ()) -> list[Task]:
     return tasks
 
 
-def perform(task: Task, assignment: Assignment) -> Iterator[Found]:
-    """Everything that comes of a task's rows, as it comes.  Raises WorkerError on a machine that is not like the one that began the run."""
+def perform(task: Task, assignment: Assignment, tell: Hear = lambda heard: None) -> Iterator[Found]:
+    """Everything that comes of a task's rows, as it comes; `tell` gets what they report meanwhile.
+
+    Raises WorkerError on a machine that is not like the one that began the run.
+    """
     info = assignment.info
     request = replace(assignment.request, part=task.part, device=task.device or assignment.request.device)
     threads = set_threads(info.environment.threads)
@@ -116,13 +133,35 @@ def perform(task: Task, assignment: Assignment) -> Iterator[Found]:
     for number in task.rows:
         known = task.known.get(number)
         last = None
-        for result in compute_row(rows[number], request, known, folder, plan):
+        told = (lambda heard: None) if task.part else tell  # a row is heard from where its own seed trains
+        told(Heard(number))
+        for result in compute_row(rows[number], request, known, folder, plan, seldom(partial(tell_event, told, number))):
             here = result if result is known else replace(result, alone=False)
             if here != last:
                 yield Found(number, here, is_last=False)  # at once: should this worker die, it need not be computed again
             last = here
         if last:
             yield Found(number, last, is_last=True)
+
+
+def tell_event(tell: Hear, row: int, event: Event | Progress) -> None:
+    """Pass on what a row reports."""
+    tell(Heard(row, event))
+
+
+def seldom(report: Report, clock: Callable[[], float] = time.monotonic) -> Report:
+    """A report to which training says how far it has come at most so often as a person can follow; all else it hears at once."""
+    latest = -INTERVAL
+
+    def hear(event: Event | Progress) -> None:
+        nonlocal latest
+        if isinstance(event, Progress) and event.phase == "training" and event.done < event.of:
+            if clock() - latest < INTERVAL:
+                return
+            latest = clock()
+        report(event)
+
+    return hear
 
 
 def trouble(error: BaseException) -> str:

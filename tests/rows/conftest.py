@@ -26,7 +26,6 @@ from bench.stopping import code_of, name_of, resuming_command, terminable
 from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict, Strictness
 from gptcore.errors import UserError
-from gptcore.result import Report
 
 
 class Suite:
@@ -40,13 +39,13 @@ class Suite:
         self.info = read_info(folder)
         self.progress = watch(request.rows, request.experiment_of, self.info, expectations)
         self.plan = plan_of(request)
-        self.elsewhere = None if runs_here(request) else run_rows(request, folder)
+        self.elsewhere = None if runs_here(request) else run_rows(request, folder, self.progress.begin)
         self.ended: dict[int, RowResult] = {}
         self.stop: BaseException | None = None
 
-    def run(self, row: Row, report: Report) -> RowResult:
+    def run(self, row: Row) -> RowResult:
         if self.elsewhere is None:
-            return run_row(row, self.request, self.folder, self.plan, report)
+            return run_row(row, self.request, self.folder, self.plan, self.progress.begin(row))
         try:
             while row.number not in self.ended:  # workers end rows in their own order
                 result = next(self.elsewhere)

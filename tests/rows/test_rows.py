@@ -8,7 +8,7 @@ from bench.report.table import explain, worth_telling
 @pytest.mark.filterwarnings("default")  # a row runs as it does without pytest, where a warning is no error
 def test_row(row, suite, benchmark, pytestconfig):
     with suite.showing(pytestconfig) as display:
-        result = benchmark.pedantic(suite.run, args=(row, display.begin(row)), rounds=1, iterations=1)
+        result = benchmark.pedantic(suite.run, args=(row,), rounds=1, iterations=1)
         verdict = suite.judge(row, result)
         display.end(result, verdict)
     if not verdict.holds:

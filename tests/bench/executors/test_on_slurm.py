@@ -1,4 +1,3 @@
-from operator import attrgetter
 from types import SimpleNamespace
 
 import pytest
@@ -8,9 +7,16 @@ from submitit.core.utils import FailedJobError, UncompletedJobError
 import bench.executors.on_slurm
 from bench.executors.choice import Executor
 from bench.executors.on_slurm import read_found, run_on_slurm, spool_work
-from bench.executors.tasks import Found, Task, WorkerError
+from bench.executors.tasks import Found, Heard, Task, WorkerError
+from gptcore.result import Progress
 
-SAYING = attrgetter("known")
+
+def saying(task, tell):
+    """A work that says that its task's rows begin, and how far they are, then whatever its task has been told."""
+    for row in task.rows:
+        tell(Heard(row))
+        tell(Heard(row, Progress("training", 1, 2)))
+    return task.known
 
 
 class Cluster:
@@ -23,7 +29,7 @@ class Cluster:
     def submit(self, function, work, task, spool):
         self.submitted.append(task)
         is_dying = len(self.submitted) <= self.n_dying
-        work_done = (lambda task: work(task)[:1]) if is_dying else work
+        work_done = (lambda task, tell: work(task, tell)[:1]) if is_dying else work
         said = function(work_done, task, spool)
 
         def result():
@@ -36,10 +42,10 @@ class Cluster:
 
 @pytest.fixture
 def on(tmp_path, monkeypatch):
-    def run(cluster, tasks, work=SAYING, again=lambda task, why: task, workers=None):
+    def run(cluster, tasks, work=saying, again=lambda task, why: task, hear=lambda heard: None, workers=None):
         monkeypatch.setattr(bench.executors.on_slurm, "submitter", lambda *arguments, **keywords: cluster.submit)
         monkeypatch.setattr(bench.executors.on_slurm, "POLL_SECONDS", 0)
-        return list(run_on_slurm(tasks, work, again, Executor("slurm", workers), torch.device("cpu"), 1, tmp_path))
+        return list(run_on_slurm(tasks, work, again, hear, Executor("slurm", workers), torch.device("cpu"), 1, tmp_path))
 
     return run
 
@@ -48,6 +54,12 @@ def test_what_jobs_find_comes_back_as_it_was(on, row_result, tmp_path):
     tasks = [Task((row,), known=[Found(row, row_result(row=row, seed=seed, alone=False), is_last=seed == 2) for seed in range(3)]) for row in (1, 2)]
     assert on(Cluster(), tasks) == [(task, found) for task in tasks for found in task.known]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_say_that_they_begin_and_no_more(on, row_result):
+    heard = []
+    on(Cluster(), [Task((1, 2), known=[Found(row, row_result(row=row), is_last=True) for row in (1, 2)])], hear=heard.append)
+    assert heard == [Heard(1), Heard(2)]
 
 
 def test_a_job_that_ends_early_is_submitted_again(on, row_result):
@@ -70,7 +82,7 @@ def test_a_job_of_an_earlier_run_that_lives_on_is_not_heard(on, row_result, tmp_
     class Haunted(Cluster):
         def submit(self, function, work, task, spool):
             for place in (tmp_path / "jobs" / "000000", spool):
-                spool_work(SAYING, Task((9,), known=[Found(9, row_result(row=9, seed=99), is_last=True)]), place)
+                spool_work(saying, Task((9,), known=[Found(9, row_result(row=9, seed=99), is_last=True)]), place)
                 (place / "000000.json").rename(place / "999999.json")
             return super().submit(function, work, task, spool)
 
@@ -123,8 +135,11 @@ def test_a_job_that_slurm_does_not_take_is_told_in_a_sentence(on):
 
 
 def test_a_job_that_cannot_do_its_work_ends_the_run(on):
+    def work(task, tell):
+        raise AttributeError("unknown")
+
     with pytest.raises(WorkerError, match="a worker cannot do its work"):
-        on(Cluster(), [Task((1,))], work=attrgetter("unknown"))
+        on(Cluster(), [Task((1,))], work=work)
 
 
 def test_no_more_jobs_wait_than_were_asked_for(on, row_result, monkeypatch):
@@ -148,8 +163,8 @@ def test_no_more_jobs_wait_than_were_asked_for(on, row_result, monkeypatch):
 
 
 def test_a_spool_holds_whole_files_only(tmp_path, row_result):
-    assert spool_work(SAYING, Task((1,), known=[Found(1, row_result(), is_last=True)]), tmp_path / "spool") is None
-    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["000000.json"]
+    assert spool_work(saying, Task((1,), known=[Found(1, row_result(), is_last=True)]), tmp_path / "spool") is None
+    assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == ["000000.json", "1.begun"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"row": 1, "is_last": true}', '{"row": 1, "is_last": true, "result": {}}'])

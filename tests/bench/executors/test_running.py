@@ -5,31 +5,32 @@ import pytest
 import bench.executors.running
 import bench.run
 from bench.executors.running import RETRIES, Account, run_in_workers, run_rows
-from bench.executors.tasks import Found, Task, WorkerError
+from bench.executors.tasks import Found, Heard, Task, WorkerError
 from bench.recording.baselines import repeatable_figures
 from bench.results import read_results, row_file, write_row
 from bench.run import finish, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
 from gptcore.errors import AssetError, TrainingError
+from gptcore.result import Evaluation, Progress
 
 
-def here(tasks, work, again):
+def here(tasks, work, again, hear):
     """The plainest executor: one task after another, in this process."""
     for task in tasks:
-        for found in work(task):
+        for found in work(task, hear):
             yield task, found
 
 
 def losing(n_lost, after=1):
     """An executor whose first so many workers die after so many messages."""
 
-    def perform_all(tasks, work, again):
+    def perform_all(tasks, work, again, hear):
         lost = 0
         for task in tasks:
             while True:
                 try:
-                    for number, found in enumerate(work(task)):
+                    for number, found in enumerate(work(task, hear)):
                         if lost < n_lost and number == after:
                             raise ChildProcessError
                         yield task, found
@@ -68,9 +69,58 @@ def test_workers_give_the_same_table_bit_for_bit(both):
     assert read_results(folder).test_texts == read_results(alone).test_texts
 
 
+@pytest.fixture
+def reports():
+    """What a run reports of each row, and the function that it reports through."""
+    said = {}
+
+    def begin(row):
+        said.setdefault(row.number, []).append("begins")
+        return said[row.number].append
+
+    return said, begin
+
+
+def test_rows_report_from_their_workers_what_they_report_here(both, reports, tmp_path):
+    request, _, folder = both
+    said, begin = reports
+    list(run_in_workers(request, folder, here, begin))
+    from_workers = {number: [*events] for number, events in said.items()}
+    said.clear()
+    list(run_rows(request, start_run(request, tmp_path / "again"), begin))
+
+    def lasting(events):
+        """All but how far training has come, of which workers leave out what comes too soon, and of other seeds."""
+        return [event for event in events if not (isinstance(event, Progress) and event.phase in ("training", "further seeds") and event.done < event.of)]
+
+    assert {number: lasting(events) for number, events in from_workers.items()} == {number: lasting(events) for number, events in said.items()}
+    assert all(any(isinstance(event, Evaluation) for event in events) for events in from_workers.values())
+
+
+def test_words_that_come_late_are_not_passed_on(both, reports):
+    request, _, folder = both
+    said, begin = reports
+
+    def late(tasks, work, again, hear):
+        yield from here(tasks, work, again, hear)
+        before = {number: len(events) for number, events in said.items()}
+        hear(Heard(1))
+        hear(Heard(1, Progress("training", 1, 2)))
+        assert {number: len(events) for number, events in said.items()} == before
+
+    list(run_in_workers(request, folder, late, begin))
+
+
+def test_a_row_that_starts_again_begins_again(both, reports):
+    request, _, folder = both
+    said, begin = reports
+    list(run_in_workers(request, folder, losing(1, 0), begin))
+    assert [said[number].count("begins") for number in (1, 2)] == [2, 1]
+
+
 def test_parts_may_end_in_any_order(both):
     request, alone, folder = both
-    list(run_in_workers(request, folder, lambda tasks, work, again: here(tasks[::-1], work, again)))
+    list(run_in_workers(request, folder, lambda tasks, work, again, hear: here(tasks[::-1], work, again, hear)))
     assert figures_in(folder) == figures_in(alone)
 
 
@@ -97,9 +147,9 @@ def test_a_worker_lost_too_often_ends_the_run_with_finished_rows_kept(both, trai
     request, alone, folder = both
     tasks_lost = []
 
-    def perform_all(tasks, work, again):
+    def perform_all(tasks, work, again, hear):
         first, *others = tasks
-        yield from ((first, found) for found in work(first))
+        yield from ((first, found) for found in work(first, hear))
         task = others[0]
         while True:
             tasks_lost.append(task)
@@ -124,8 +174,8 @@ def test_a_worker_lost_too_often_ends_the_run_with_finished_rows_kept(both, trai
 def test_a_row_that_no_worker_finished_is_never_passed_over(both):
     request, _, folder = both
 
-    def silent(tasks, work, again):
-        for task, found in here(tasks, work, again):
+    def silent(tasks, work, again, hear):
+        for task, found in here(tasks, work, again, hear):
             if not (found.row == 2 and found.is_last):
                 yield task, found
 
@@ -137,8 +187,8 @@ def test_a_task_that_ends_twice_ends_no_other_part(both):
     """Its worker was lost between its last message and its end."""
     request, alone, folder = both
 
-    def repeating(tasks, work, again):
-        for task, found in here(tasks, work, again):
+    def repeating(tasks, work, again, hear):
+        for task, found in here(tasks, work, again, hear):
             yield task, found
             yield task, found
 
@@ -149,7 +199,7 @@ def test_a_task_that_ends_twice_ends_no_other_part(both):
 def test_a_suite_of_another_project_is_named_in_the_way_to_go_on(both):
     request, _, folder = both
 
-    def failing(tasks, work, again):
+    def failing(tasks, work, again, hear):
         raise WorkerError("too small")
 
     other = replace(request, suite=replace(request.suite, program=("rows.py",)))

@@ -6,13 +6,14 @@ import torch
 
 import bench.executors.tasks
 import bench.run
-from bench.executors.tasks import Assignment, Found, Task, WorkerError, perform, reachable, tasks_of, trouble
+from bench.executors.tasks import Assignment, Found, Task, WorkerError, perform, reachable, seldom, tasks_of, trouble
 from bench.request import Request
 from bench.results import read_info
 from bench.rows import ROWS
 from bench.run import start_run
 from bench.tiers import TIERS
 from gptcore.execution import Execution
+from gptcore.result import Evaluation, Progress
 
 
 def shapes(tasks):
@@ -56,7 +57,7 @@ def assignment(toy_request, tmp_path):
 
 def test_a_worker_writes_nothing(assignment):
     before = {path: path.read_bytes() for path in assignment.folder.iterdir() if path.is_file()}
-    found = list(assignment(Task((1, 2))))
+    found = list(assignment(Task((1, 2)), lambda heard: None))
     assert [(one.row, one.is_last) for one in found] == [(1, False), (1, True), (2, False), (2, True)]
     assert not any(one.result.alone for one in found)
     assert {path: path.read_bytes() for path in assignment.folder.iterdir() if path.is_file()} == before
@@ -122,3 +123,13 @@ def test_a_request_of_each_tier_can_be_sent():
 def test_what_keeps_a_worker_from_its_work_is_a_sentence():
     assert trouble(WorkerError("too small")) == "too small"
     assert "cannot do its work (ModuleNotFoundError: No module named 'bench'): install" in trouble(ModuleNotFoundError("No module named 'bench'"))
+
+
+def test_how_far_training_has_come_is_told_as_often_as_a_person_can_follow():
+    said, times = [], iter([0.0, 0.0, 0.1, 0.25, 0.25, 0.3])
+    hear = seldom(said.append, lambda: next(times))
+    steps = [Progress("training", done, 5) for done in range(1, 6)]
+    evaluation = Evaluation(1, 0, 0.9, 0.9, 2.0)
+    for event in (*steps[:2], evaluation, *steps[2:]):
+        hear(event)
+    assert said == [steps[0], evaluation, steps[2], steps[4]]
