@@ -38,10 +38,19 @@ def student_test(found: Sequence[float], recorded: Sequence[float], *, grain: fl
         raise ValueError("one found and one recorded value tell nothing about their spread: give at least three values in all")
     variance = (found_squares + recorded_squares) / freedom + _rounding_variance(grain)
     error = sqrt(variance * (1 / len(found) + 1 / len(recorded)))
-    difference = abs(found_mean - recorded_mean)
-    if difference == 0 or error == 0:
-        return float(difference == 0)
-    return float(2 * special.stdtr(freedom, -difference / error))
+    return _student_p(found_mean - recorded_mean, error, freedom)
+
+
+def same_seeds_test(found: Sequence[float], before: Sequence[float], recorded: Sequence[float], *, grain: float = 0.0) -> float:
+    """Two-sided p-value of "nothing moved" for seeds that were recorded themselves: what they give now, what they gave `before`, and all that was recorded.
+
+    Two tests of the mean difference, twice the smaller p (Bonferroni): the paired one, which tells small moves that all seeds make alike but of two or three
+    seeds next to nothing, and Student's with the spread that all values have, which errs on the safe side where a seed moves both its values alike.
+    """
+    differences = [now - then for now, then in zip(found, before, strict=True)]
+    freedom = len(found) + len(recorded) - 2
+    variance = (_mean_and_squares(found)[1] + _mean_and_squares(recorded, at_least=2)[1]) / freedom + _rounding_variance(grain)
+    return min(1.0, 2 * min(paired_test(differences, grain=grain), _student_p(mean(differences), sqrt(variance * 2 / len(found)), freedom)))
 
 
 def seeds_band(recorded: Sequence[float], level: float, *, n_found: int = 1, grain: float = 0.0) -> Interval:
@@ -66,14 +75,15 @@ def pooled_reach(groups: Sequence[Sequence[float]], level: float) -> float:
     return _student_quantile(level, freedom) * sqrt(sum(repeated) / freedom * (1 + 1 / smallest))
 
 
-def noticed_drop(recorded: Sequence[float], level: float, *, n_found: int = 1, power: float = 0.95, grain: float = 0.0) -> float:
+def noticed_drop(recorded: Sequence[float], level: float, *, n_found: int = 1, n_before: int | None = None, power: float = 0.95, grain: float = 0.0) -> float:
     """The smallest true drop of the mean, in the values' unit, that `student_test` finds with probability `power` in n_found values spread as recorded.
 
+    n_before: how many recorded values they are compared with, by default all, which tell the spread in any case.
     From the noncentral t (Johnson & Welch 1940), its lower tail alone: a significant rise finds no drop. ValueError also for a power up to level / 2.
     """
     from scipy.optimize import brentq  # type: ignore[import-untyped]  # slow to import, and only planning needs it
 
-    _, error = _further_mean(recorded, n_found, grain)
+    _, error = _further_mean(recorded, n_found, grain, n_before)
     freedom = len(recorded) + n_found - 2
     border = _student_quantile(level, freedom)
     if not level / 2 < power < 1:
@@ -168,10 +178,7 @@ def paired_test(differences: Sequence[float], *, grain: float = 0.0) -> float:
     """
     center, squares = _mean_and_squares(differences, at_least=2)
     n = len(differences)
-    error = sqrt((squares / (n - 1) + 2 * _rounding_variance(grain)) / n)
-    if center == 0 or error == 0:
-        return float(center == 0)
-    return float(2 * special.stdtr(n - 1, -abs(center) / error))
+    return _student_p(center, sqrt((squares / (n - 1) + 2 * _rounding_variance(grain)) / n), n - 1)
 
 
 def unpaired_interval(values: Sequence[float], others: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -257,12 +264,12 @@ def highest_rate(n_flagged: int, n_runs: int, confidence: float = 0.95) -> float
     return 1.0 if n_flagged == n_runs else float(special.betaincinv(n_flagged + 1, n_runs - n_flagged, confidence))
 
 
-def _further_mean(recorded: Sequence[float], n_found: int, grain: float) -> tuple[float, float]:
-    """The recorded mean, and the standard error of the mean of n_found further values around it."""
+def _further_mean(recorded: Sequence[float], n_found: int, grain: float, n_before: int | None = None) -> tuple[float, float]:
+    """The recorded mean, and the standard error of the mean of n_found further values around it, or around that of n_before of the recorded ones."""
     center, squares = _mean_and_squares(recorded, at_least=2)
     if n_found < 1:
         raise ValueError(f"n_found is {n_found}: at least one value must be found")
-    return center, sqrt((squares / (len(recorded) - 1) + _rounding_variance(grain)) * (1 / n_found + 1 / len(recorded)))
+    return center, sqrt((squares / (len(recorded) - 1) + _rounding_variance(grain)) * (1 / n_found + 1 / (n_before or len(recorded))))
 
 
 def _chance_beyond(border: float, shift: float, freedom: int) -> float:
@@ -271,6 +278,13 @@ def _chance_beyond(border: float, shift: float, freedom: int) -> float:
     weights = np.exp(-(z**2) / 2)
     largest_spread = np.maximum(z + shift, 0) / border
     return float(weights @ special.gammainc(freedom / 2, freedom * largest_spread**2 / 2) / weights.sum())
+
+
+def _student_p(difference: float, error: float, freedom: int) -> float:
+    """How likely |t| is at least as large by chance: 1 where nothing differs, 0 where something does that nothing moves."""
+    if difference == 0 or error == 0:
+        return float(difference == 0)
+    return float(2 * special.stdtr(freedom, -abs(difference) / error))
 
 
 def _share_and_score(right: int, n: int, confidence: float) -> tuple[float, Interval]:

@@ -4,9 +4,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.recording.bands import FLAGGED_RUNS
+from bench.recording.bands import FLAGGED_RUNS, N_ROWS
 from bench.results import Results, RowResult
-from bench.rows import ROWS
 from bench.verdicts.verdict import Judgement, RowVerdict, Verdict
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.result import Result
@@ -172,10 +171,10 @@ def broken_lines(results: Results) -> list[str]:
 NOTICES = "notices: the drop of test accuracy, in points, that leaves the numerical band (same seed) / that is called regressed with 95 % power (any seed)"
 
 
-def clean_line(n_rows: int = len(ROWS)) -> str:
+def clean_line(n_rows: int = N_ROWS) -> str:
     """How often a clean run of so many rows is flagged: the level of each row is the one that the nineteen need."""
-    of_row = FLAGGED_RUNS / len(ROWS)
-    which, of_run = ("all rows", f"{FLAGGED_RUNS:.0%}") if n_rows == len(ROWS) else ("these rows", f"{n_rows * of_row:.2%}")
+    of_row = FLAGGED_RUNS / N_ROWS
+    which, of_run = ("all rows", f"{FLAGGED_RUNS:.0%}") if n_rows == N_ROWS else ("these rows", f"{n_rows * of_row:.2%}")
     return (
         f"a clean run of {which} is flagged in at most {of_run} of runs for rounding and {of_run} for its seeds, a single row in at "
         f"most {of_row:.2%} of runs for each, by the way the bands are derived"

@@ -7,6 +7,7 @@ from bench.recording.bands import LEVEL, seed_values, seeds_grain
 from bench.results import RowResult
 from bench.statistics import noticed_drop, noticed_drop_of_count
 from bench.verdicts.drift import numerical_band
+from bench.verdicts.recorded import common_seeds
 from bench.verdicts.verdict import Judgement, Power, Verdict
 
 POWER = 0.95
@@ -32,8 +33,11 @@ def power_of(judgements: Sequence[Judgement], result: RowResult | None, baseline
     seeds = [*baseline.seeds.values()]
     if METRIC not in baseline.bands.seeds:
         return Power(drift, None)
-    grain = seeds_grain(METRIC, seeds)
-    return Power(drift, noticed_drop(seed_values(METRIC, seeds), LEVEL, n_found=1 + len(result.others), power=POWER, grain=grain))
+    found = [result.seed, *result.others]
+    against_themselves = bool(common_seeds(found, baseline))
+    level, n_before = (LEVEL / 2, len(found)) if against_themselves else (LEVEL, None)  # there are two tests then (see `same_seeds_test`)
+    values, grain = seed_values(METRIC, seeds), seeds_grain(METRIC, seeds)
+    return Power(drift, noticed_drop(values, level, n_found=len(found), n_before=n_before, power=POWER, grain=grain))
 
 
 def drop_beyond(expected: float, low: float, n: int) -> float:

@@ -1,7 +1,7 @@
 """A result against our own recording: the same seed figure by figure, other seeds by what seeds do."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import mean
 
@@ -10,7 +10,7 @@ from bench.recording.bands import LEVEL, SINGLE_PRECISION, seed_values, seeds_gr
 from bench.recording.baselines import seed_figures
 from bench.recording.traces import traces_of
 from bench.results import RowResult, RunInfo
-from bench.statistics import paired_test
+from bench.statistics import same_seeds_test
 from bench.verdicts.drift import flips_of, is_inside, judge_trace, judge_traces, numerical_band
 from bench.verdicts.durations import judge_recorded_duration
 from bench.verdicts.memory import judge_peak_memory
@@ -83,25 +83,25 @@ class Movement:
     reason: str
 
 
-def common_seeds(found: Mapping[int, SeedFigures], baseline: Baseline) -> list[int]:
+def common_seeds(found: Collection[int], baseline: Baseline) -> list[int]:
     """The seeds of a run that were recorded, if all were: then they can be compared one by one."""
-    return list(found) if len(found) > 1 and found.keys() <= baseline.seeds.keys() else []
+    return list(found) if len(found) > 1 and baseline.seeds.keys() >= set(found) else []
 
 
 def moved_for_good(metric: str, found: Mapping[int, SeedFigures], figures: Result, baseline: Baseline) -> Movement:
     """By Student's test where there are several seeds on both sides, by the band of one more seed where one is held against several.
 
-    The test is paired where the very seeds were recorded, since what a seed draws moves both sides alike; else it is the one for two samples.
+    Where the very seeds were recorded they are compared with themselves, since what a seed draws moves both sides alike; see `same_seeds_test`.
     Where only one seed was recorded, accuracies go by McNemar's test of the answers to the same texts, and of losses nothing can be said.
     """
     recorded = [*baseline.seeds.values()]
     after = mean(seed_values(metric, [*found.values()]))
     if common := common_seeds(found, baseline):
-        both = zip(seed_values(metric, [found[seed] for seed in common]), seed_values(metric, [baseline.seeds[seed] for seed in common]), strict=True)
-        differences = [now - then for now, then in both]
-        p = paired_test(differences, grain=seeds_grain(metric, recorded) or relative_rounding(metric, baseline))
-        reason = f"paired t-test of {len(common)} seeds: p = {p:.2g}, level {LEVEL:.2g}"
-        return Movement(direction_of(mean(differences)) if p < LEVEL else 0, None, None, reason)
+        now, before = (seed_values(metric, [of[seed] for seed in common]) for of in (found, baseline.seeds))
+        grain = seeds_grain(metric, recorded) or relative_rounding(metric, baseline)
+        p = same_seeds_test(now, before, seed_values(metric, recorded), grain=grain)
+        reason = f"{len(common)} seeds against themselves, paired t-test or Student's, twice the smaller p: p = {p:.2g}, level {LEVEL:.2g}"
+        return Movement(direction_of(mean(now) - mean(before)) if p < LEVEL else 0, None, None, reason)
     if len(found) > 1 and len(recorded) > 1:
         p = seeds_p_value(metric, [*found.values()], recorded)
         reason = f"Student's test of {len(found)} seeds against {len(recorded)}: p = {p:.2g}, level {LEVEL:.2g}"

@@ -24,6 +24,7 @@ from bench.statistics import (
     pooled_reach,
     proportions_interval,
     proportions_test,
+    same_seeds_test,
     seeds_band,
     student_test,
     tolerance_factor,
@@ -460,3 +461,50 @@ def test_too_few_values_have_no_changes():
     assert change_points([0.0, 0.0, 0.0, 9.0, 9.0], 0.5) == ()
     with pytest.raises(ValueError, match="level is 2"):
         change_points([0.0], 2.0)
+
+
+# Seeds that were recorded themselves
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_seeds_against_themselves_equal_twice_the_smaller_p_of_scipys_tests(n):
+    before = RECORDED[:n]
+    for found in ([value - 0.01 + 0.001 * index for index, value in enumerate(before)], [0.5 * value for value in before]):
+        paired = stats.ttest_rel(found, before).pvalue
+        freedom = n + len(RECORDED) - 2
+        pooled = (np.var(found) * n + np.var(RECORDED) * len(RECORDED)) / freedom
+        unpaired = 2 * stats.t.sf(abs(np.mean(found) - np.mean(before)) / math.sqrt(2 * pooled / n), freedom)
+        assert same_seeds_test(found, before, RECORDED) == pytest.approx(min(1, 2 * min(paired, unpaired)), rel=1e-9)
+
+
+def test_seeds_that_give_what_they_gave_moved_nothing_however_odd_they_are():
+    recorded = [0.9] * 98 + [0.1] * 2
+    assert same_seeds_test([0.1, 0.1], [0.1, 0.1], recorded, grain=0.01) == 1.0
+
+
+def drawn(n, correlation, *, n_recorded=20, n_draws=4000):
+    """Recorded values, and what n of their seeds give once more, for so many draws from the normal distribution: nothing moved."""
+    generator = np.random.default_rng(20)
+    recorded, fresh = generator.standard_normal((n_draws, n_recorded)), generator.standard_normal((n_draws, n))
+    return recorded, correlation * recorded[:, :n] + math.sqrt(1 - correlation**2) * fresh
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.99])
+def test_seeds_against_themselves_are_flagged_no_more_often_than_the_level(n, correlation):
+    level = 0.05
+    recorded, found = drawn(n, correlation, n_draws=1000)
+    flagged = sum(same_seeds_test(now, all_of_them[:n], all_of_them) < level for now, all_of_them in zip(found, recorded, strict=True))
+    assert stats.binomtest(flagged, len(found), level, alternative="greater").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 10, 20])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_the_drop_that_seeds_notice_against_themselves_has_at_least_its_power(n, correlation):
+    level, power = 1e-4, 0.95
+    recorded, found = drawn(n, correlation, n_draws=400)
+    # The true spread is 1, whatever the sample says: of a long sample scaled to it the drop is the true one.
+    known = np.array([-1, 1] * 10) * math.sqrt(19 / 20)
+    drop = noticed_drop(known, level / 2, n_found=n, n_before=n, power=power)
+    noticed = sum(same_seeds_test(now - drop, all_of_them[:n], all_of_them) < level for now, all_of_them in zip(found, recorded, strict=True))
+    assert stats.binomtest(noticed, len(found), power, alternative="less").pvalue > 1e-3

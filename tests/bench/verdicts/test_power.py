@@ -10,7 +10,7 @@ from bench.rows import ROWS
 from bench.statistics import noticed_drop_of_count
 from bench.verdicts.power import POWER, drop_beyond, power_of
 from bench.verdicts.published import published_digests
-from bench.verdicts.verdict import Judgement, Power, Verdict
+from bench.verdicts.verdict import Judgement, Power, Strictness, Verdict
 
 NOTHING = Power(None, None)
 
@@ -20,10 +20,14 @@ def judged(against="baseline", verdict=Verdict.PASS, **numbers):
 
 
 def chance_of_regress(recorded, drop, n_found, grain):
-    """Exactly how likely n_found seeds are called regressed whose mean lies `drop` below the recorded ones': the lower tail of the noncentral t."""
+    """How likely Student's test calls n_found seeds regressed whose mean lies `drop` below the recorded ones': the lower tail of the noncentral t.
+
+    Exactly so for one seed; of more, which are held against themselves by two tests, this is one and says how likely they are at least.
+    """
     freedom = len(recorded) + n_found - 2
-    error = math.sqrt((variance(recorded) + grain**2 / 12) * (1 / n_found + 1 / len(recorded)))
-    return stats.nct.sf(stats.t.isf(LEVEL / 2, freedom), freedom, drop / error)
+    n_before, level = (len(recorded), LEVEL) if n_found == 1 else (n_found, LEVEL / 2)
+    error = math.sqrt((variance(recorded) + grain**2 / 12) * (1 / n_found + 1 / n_before))
+    return stats.nct.sf(stats.t.isf(level / 2, freedom), freedom, drop / error)
 
 
 # A drift
@@ -64,6 +68,14 @@ def test_the_drop_of_seeds_is_noticed_with_just_the_stated_power(recorded, of_se
     values = [seed.counts["test"].accuracy for seed in baseline.seeds.values()]
     drop = power_of(judged(), of_seeds(seeds(n_found)), baseline, 2).drop
     assert chance_of_regress(values, drop, n_found, 1 / 300) == pytest.approx(POWER, abs=1e-4)
+
+
+@pytest.mark.parametrize("n_found", [1, 2, 3, 5, 10])
+def test_the_judge_calls_the_promised_drop_regressed(verdict_on, of_seeds, seeds, ten_seeds, n_found):
+    drop = verdict_on(of_seeds(seeds(n_found)), ten_seeds).power.drop
+    fallen = verdict_on(of_seeds(seeds(n_found, shift=-math.ceil(300 * drop))), ten_seeds, Strictness.LENIENT)
+    (judgement,) = (one for one in fallen.judgements if one.metric == "test_accuracy")
+    assert (judgement.verdict, fallen.holds) == (Verdict.REGRESSED, False)
 
 
 def test_more_seeds_on_either_side_notice_less(recorded, of_seeds, seeds):

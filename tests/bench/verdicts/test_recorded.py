@@ -11,7 +11,7 @@ from bench.results import Results, read_results
 from bench.statistics import mcnemar
 from bench.verdicts.judge import judge
 from bench.verdicts.recorded import direction_of
-from bench.verdicts.verdict import Verdict
+from bench.verdicts.verdict import Strictness, Verdict
 from gptcore.experiment import Experiment, settings_of
 from gptcore.result import Evaluation, Fingerprint
 
@@ -146,7 +146,7 @@ def test_several_seeds_like_the_recorded_ones_pass(verdict_on, of_seeds, seeds, 
     for n in (2, 5, 10):
         verdict = verdict_on(of_seeds(seeds(n)), ten_seeds)
         assert verdict.verdict is Verdict.PASS
-        assert told(verdict, "test_accuracy").explanation.startswith(f"paired t-test of {n} seeds: p = ")
+        assert told(verdict, "test_accuracy").explanation.startswith(f"{n} seeds against themselves, paired t-test or Student's, twice the smaller p: p = ")
 
 
 @pytest.mark.parametrize(("changes", "metric", "verdict"), [({"shift": -9}, "test_accuracy", "regressed"), ({"shift": 9}, "test_accuracy", "improved")])
@@ -159,7 +159,7 @@ def test_several_seeds_are_compared_even_if_the_recorded_seed_passes(verdict_on,
 
 def test_a_difference_that_is_common_among_so_many_figures_passes(verdict_on, of_seeds, seeds, ten_seeds):
     """One test in a hundred says as much, and 95 figures are tested."""
-    judgement = told(verdict_on(of_seeds([seeds(1)[0], *seeds(7, shift=-3)[1:], *seeds(10, shift=1)[7:]]), ten_seeds), "test_accuracy")
+    judgement = told(verdict_on(of_seeds([seeds(1)[0], *seeds(7, shift=-8)[1:], *seeds(10, shift=1)[7:]]), ten_seeds), "test_accuracy")
     p = float(judgement.explanation.split("p = ")[1].split(",")[0])
     assert LEVEL < p < 0.05
     assert judgement.verdict is Verdict.PASS
@@ -191,8 +191,19 @@ def test_several_seeds_need_no_repeats(verdict_on, of_seeds, seeds, recorded):
 
 
 def test_two_seeds_on_both_sides_are_enough_for_a_comparison(verdict_on, of_seeds, seeds, recorded):
-    judgement = told(verdict_on(of_seeds(seeds(2)), recorded(of_seeds(seeds(2)))), "test_accuracy")
-    assert (judgement.verdict, judgement.explanation) == (Verdict.PASS, f"paired t-test of 2 seeds: p = 1, level {LEVEL:.2g}")
+    expectations = recorded(of_seeds(seeds(2)))
+    judgement = told(verdict_on(of_seeds(seeds(2)), expectations), "test_accuracy")
+    assert judgement.verdict is Verdict.PASS
+    assert judgement.explanation.endswith(f": p = 1, level {LEVEL:.2g}")
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+@pytest.mark.parametrize("strictness", Strictness)
+def test_few_seeds_that_collapse_regressed_and_hold_nowhere(verdict_on, of_seeds, seeds, ten_seeds, n, strictness):
+    """The paired test of two seeds alone has p = 0.001 at best, whatever they lose."""
+    judged = verdict_on(of_seeds(seeds(n, shift=-60)), ten_seeds, strictness)
+    assert told(judged, "test_accuracy").verdict is Verdict.REGRESSED
+    assert (judged.verdict, judged.holds) == (Verdict.REGRESSED, False)
 
 
 def test_several_seeds_without_any_spread_are_told_apart(verdict_on, of_seeds, figures, recorded):
