@@ -1,10 +1,9 @@
 """Where a training has come to, on disk: what it takes to go on as if it had never stopped, bit for bit.
 
-Safetensors for the numbers, JSON for the rest.  A file that was damaged, or belongs to another training, is told of and left aside.
+Safetensors for the numbers, JSON for the rest.  Of a file that was damaged, or belongs to another training, a warning tells, and nothing else uses it.
 """
 
 import json
-import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from torch.optim import Optimizer
 from gptcore.digests import digest_of_tensors
 from gptcore.files import write_atomically
 from gptcore.result import EpochAccuracy, Evaluation, Event
+from gptcore.stopwatch import Stopwatch
 
 
 @dataclass
@@ -43,29 +43,23 @@ class Checkpoints:
     folder: Path
     every: float
 
-    def of(self, name: str, key: str) -> "Checkpoint":
+    def of(self, name: str, key: str, clock: Stopwatch) -> "Checkpoint":
         """The checkpoint of one training.  key: digest of all that its bits depend on."""
-        return Checkpoint(self.folder / f"{name}.safetensors", key, self.every)
+        return Checkpoint(self.folder / f"{name}.safetensors", key, self.every, clock)
 
 
+@dataclass(frozen=True)
 class Checkpoint:
-    """The file of one training, and the training's clock, which stands still while the file is written.  Without a path nothing is kept."""
+    """The file of one training.  clock: the training's, which leaves out what reading and writing the file take."""
 
-    def __init__(self, path: Path | None = None, key: str = "", every: float = 0.0) -> None:
-        self.path = path
-        self.key = key
-        self.every = every
-        self.before = 0.0  # seconds of training in earlier processes
-        self.started = self.saved = time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        """Training so far, in seconds, without what checkpoints took."""
-        return self.before + time.perf_counter() - self.started
+    path: Path
+    key: str
+    every: float
+    clock: Stopwatch
 
     def restore(self, parameters: Sequence[Tensor], optimizer: Optimizer) -> Course:
         """Set parameters, optimizer, random state and clock to what the file says, and return the course; the beginning where there is no file of use."""
-        if self.path is None or not self.path.exists():
+        if not self.path.exists():
             return Course()
         try:
             tensors, course, seconds = self._read(self.path, parameters)
@@ -79,21 +73,19 @@ class Checkpoint:
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], parameters[0].device)
-        self.before = seconds
-        self.started = self.saved = time.perf_counter()
+        self.clock.go_on(seconds)
         return course
 
     def save_if_due(self, course: Course, parameters: Sequence[Tensor], optimizer: Optimizer) -> None:
         """Write the file if the last one is long enough ago; where it cannot be written, warn.  No gradients may be pending."""
-        if self.path is None or time.perf_counter() - self.saved < self.every:
+        if self.clock.lap < self.every:
             return
-        seconds = self.seconds
+        seconds = self.clock.seconds
         try:
             self._write(self.path, course, seconds, tensors_of(parameters, optimizer))
         except (OSError, SafetensorError) as error:
             warnings.warn(f"{self.path} cannot be written ({error}): a training that stops now starts again from its last checkpoint", stacklevel=2)
-        self.before = seconds
-        self.started = self.saved = time.perf_counter()
+        self.clock.go_on(seconds)
 
     def _write(self, path: Path, course: Course, seconds: float, tensors: Mapping[str, Tensor]) -> None:
         said = json.dumps({"key": self.key, "seconds": seconds, "course": asdict(course)}, allow_nan=False)

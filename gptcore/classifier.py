@@ -80,7 +80,7 @@ class Classifier:
         together = [slice(0, len(rows))] if self.length else [slice(index, index + 1) for index in range(len(rows))]
         # TF32 is a way to be fast on a GPU; elsewhere the full product is nearer to what was meant.
         precision = "fp32" if self.experiment.precision == "tf32" and self.device.type != "cuda" else self.experiment.precision
-        learner = plain_learner(self.model, self.experiment).in_precision(precision, self.device)
+        learner = plain_learner(self.model, self.experiment).in_precision(precision)
         with reproducible(), float32_products(precision):
             return torch.cat([learner.classify([batch_of(rows[chosen], positions[chosen]).to(self.device)])[0].cpu() for chosen in together])
 

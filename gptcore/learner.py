@@ -33,6 +33,11 @@ class Learner:
     n_stacked: int | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.parameters[0].device
+
+    @property
     def n_trained(self) -> int:
         """How many numbers train, for each seed."""
         return sum(parameter.numel() for parameter in self.parameters) // (self.n_stacked or 1)
@@ -48,14 +53,14 @@ class Learner:
         norms: list[float] = torch.linalg.vector_norm(torch.stack(per_tensor), dim=0).tolist()  # (S,)
         return norms
 
-    def in_precision(self, precision: str, device: torch.device) -> "Learner":
+    def in_precision(self, precision: str) -> "Learner":
         """The same with matrix products in `precision`; weights, gradients, updates and logits stay in float32."""
         if precision != "bf16":
             return self
 
         def classify_in_bf16(batches: Sequence[Batch]) -> list[Tensor]:
             # Entered anew each time: autocast keeps the weights it has cast until it ends, and they change at every step.
-            with torch.autocast(device.type, dtype=torch.bfloat16):
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
                 return [logits.float() for logits in self.classify(batches)]
 
         return replace(self, classify=classify_in_bf16)

@@ -30,12 +30,28 @@ class Trained:
     batch_losses: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Graded:
+    """One seed's answers to the texts of a split: which are right, by what margins, rounded to 1e-6, and the logits, (N, 2) float32 on the CPU.
+
+    A margin is by how much the logit of a text's own class exceeds the other's; it and the logits are 0 where the text was in no batch.
+    """
+
+    answers: Answers
+    margins: tuple[float, ...]
+    logits: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of right ones among those that were asked for."""
+        return self.answers.count().accuracy
+
+
 def train(
     learner: Learner,
     stages: Sequence[Stage],
     splits: Splits,
     experiment: Experiment,
-    device: torch.device,
     report: Report,
     *,
     fused: bool,
@@ -54,7 +70,7 @@ def train(
     for position in range(course.position, len(stages)):
         match stages[position]:
             case TrainStep(epoch, step, batch, updates):
-                batches, logits = classify(learner, splits["train"], batch, device)
+                batches, logits = classify(learner, splits["train"], batch)
                 course.first_logits = course.first_logits or [tuple(of_seed.detach().flatten().tolist()) for of_seed in logits]
                 losses = losses_of(logits, batches, experiment)
                 course.batch_losses.append([loss.item() for loss in losses])
@@ -71,24 +87,23 @@ def train(
                 report(Progress("training", step + 1, n_steps))
                 continue
             case LossEvaluation(epoch, step, train_batches, validation_batches):
-                train_losses = mean_losses(learner, splits["train"], train_batches, experiment, device)
-                validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment, device)
+                train_losses = mean_losses(learner, splits["train"], train_batches, experiment)
+                validation_losses = mean_losses(learner, splits["validation"], validation_batches, experiment)
                 check_finite([*train_losses, *validation_losses], epoch, step)
                 figures = zip(train_losses, validation_losses, course.gradient_norms, strict=True)
                 course.events.append([Evaluation(epoch, step, *of_seed) for of_seed in figures])
             case EpochEvaluation(epoch, train_batches, validation_batches):
-                train_answers = answer(learner, splits["train"], train_batches, device)
-                validation_answers = answer(learner, splits["validation"], validation_batches, device)
-                both = zip(train_answers, validation_answers, strict=True)
-                course.events.append([EpochAccuracy(epoch, one.count().accuracy, other.count().accuracy) for (one, *_), (other, *_) in both])
+                on_train, on_validation = grade(learner, splits["train"], train_batches), grade(learner, splits["validation"], validation_batches)
+                both = zip(on_train, on_validation, strict=True)
+                course.events.append([EpochAccuracy(epoch, one.accuracy, other.accuracy) for one, other in both])
         report(course.events[-1][0])
     said = zip(zip(*course.events, strict=True), course.first_logits, zip(*course.batch_losses, strict=True), strict=True)
     return [Trained(*of_seed) for of_seed in said]
 
 
-def classify(learner: Learner, split: EncodedSplit, batch: SideBySide, device: torch.device) -> tuple[list[Batch], Sequence[Tensor]]:
+def classify(learner: Learner, split: EncodedSplit, batch: SideBySide) -> tuple[list[Batch], Sequence[Tensor]]:
     """Each seed's batch, encoded, and its logits, (B, 2)."""
-    batches = [split.batch(examples).to(device) for examples in batch]
+    batches = [split.batch(examples).to(learner.device) for examples in batch]
     return batches, learner.classify(batches)
 
 
@@ -98,39 +113,39 @@ def losses_of(logits: Sequence[Tensor], batches: Sequence[Batch], experiment: Ex
 
 
 @torch.no_grad()
-def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], experiment: Experiment, device: torch.device) -> list[float]:
+def mean_losses(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], experiment: Experiment) -> list[float]:
     """Each seed's mean over the losses of its batches."""
     losses = []
     for batch in batches:
-        encoded, logits = classify(learner, split, batch, device)
+        encoded, logits = classify(learner, split, batch)
         losses.append([loss.item() for loss in losses_of(logits, encoded, experiment)])
     return [sum(of_seed) / len(of_seed) for of_seed in zip(*losses, strict=True)]
 
 
 @torch.no_grad()
-def answer(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide], device: torch.device) -> list[tuple[Answers, tuple[float, ...], Tensor]]:
-    """How each seed's model classifies the texts of its batches: which it has right, by what margins, rounded to 1e-6, and its logits, (N, 2), on the CPU.
-
-    A margin is by how much the logit of a text's own class exceeds the other's; it and the logits are 0 where the text was in no batch.
-    Raises TrainingError where the logits are not finite.
-    """
+def grade(learner: Learner, split: EncodedSplit, batches: Sequence[SideBySide]) -> list[Graded]:
+    """How each seed's model classifies the texts of its batches.  Raises TrainingError where the logits are not finite."""
     n_seeds, n = len(batches[0]), len(split)
     margins = torch.zeros(n_seeds, n)
     all_logits = torch.zeros(n_seeds, n, 2)
-    right, asked = torch.zeros(2, n_seeds, n, dtype=torch.bool)
+    right, asked = torch.zeros(2, n_seeds, n, dtype=torch.bool)  # (S, N) each
     for batch in batches:
-        encoded, of_seeds = classify(learner, split, batch, device)
+        encoded, of_seeds = classify(learner, split, batch)
         for seed, (examples, one, logits) in enumerate(zip(batch, encoded, of_seeds, strict=True)):
             if not logits.isfinite().all():
                 raise TrainingError("the trained model's logits are not finite: its accuracy would mean nothing; lower --learning_rate")
             chosen = list(examples)
             all_logits[seed, chosen] = logits.cpu()
             own = one.labels[:, None]  # (B, 1)
-            margins[seed, chosen] = (logits.gather(1, own) - logits.gather(1, 1 - own)).squeeze(1).cpu()
+            margins[seed, chosen] = (logits.gather(1, own) - logits.gather(1, 1 - own)).squeeze(1).cpu()  # (B,)
             right[seed, chosen] = (logits.argmax(dim=-1) == one.labels).cpu()
             asked[seed, chosen] = True
     return [
-        (Answers(n, pack(right[seed].tolist()), pack(asked[seed].tolist())), tuple(round(margin, 6) for margin in margins[seed].tolist()), all_logits[seed])
+        Graded(
+            Answers(n, pack(right[seed].tolist()), pack(asked[seed].tolist())),
+            tuple(round(margin, 6) for margin in margins[seed].tolist()),
+            all_logits[seed],
+        )
         for seed in range(n_seeds)
     ]
 

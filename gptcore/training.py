@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
-from torch import Tensor
 
-from gptcore.answers import Answers
 from gptcore.batches import EncodedSplit, encode_dataset
 from gptcore.checkpoint import Checkpoint
 from gptcore.classifier import Classifier, make_trained
@@ -23,12 +21,13 @@ from gptcore.features import Features, FrozenStates
 from gptcore.freezing import frozen_blocks, make_classifier
 from gptcore.inputs import Inputs, component_digests
 from gptcore.learner import Learner, fast_learner, plain_learner, stacked_learner
-from gptcore.loop import answer, train
+from gptcore.loop import Graded, grade, train
 from gptcore.model import GPT
 from gptcore.packing import pack_floats
 from gptcore.result import Attestation, EpochAccuracy, Evaluation, Event, Fingerprint, FrozenPart, Progress, Report, Result
 from gptcore.schedule import Schedule, draw_schedule
 from gptcore.sharing import need_in, own_states
+from gptcore.stopwatch import Stopwatch
 from gptcore.weights import pretrained_gpt, random_gpt
 
 SEEDS_AT_ONCE = 20
@@ -113,7 +112,7 @@ def rehearse(
     with computing(experiment, inputs, device):
         setup = set_up(experiment, inputs, [experiment.seed], device, execution, states)
         schedule = schedule_of(setup.sizes)
-        (trained,) = train(setup.learner, schedule.stages, setup.splits, experiment, device, lambda event: None, fused=not execution.plain)
+        (trained,) = train(setup.learner, schedule.stages, setup.splits, experiment, lambda event: None, fused=not execution.plain)
     return trained.events
 
 
@@ -132,31 +131,33 @@ def finetune_together(
     """A result per seed of those that train side by side, or of a single one."""
     learner, features, states = setup.learner, setup.features, setup.states
     synchronize(device)
-    checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
+    clock = Stopwatch()
+    checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution, clock)
     schedule = draw_schedule(experiment, setup.sizes, seeds)
-    trained = train(learner, schedule.stages, setup.splits, experiment, device, report, fused=not execution.plain, checkpoint=checkpoint)
-    real_seconds = checkpoint.seconds + (features.ahead if features else 0.0)
+    trained = train(learner, schedule.stages, setup.splits, experiment, report, fused=not execution.plain, checkpoint=checkpoint)
+    real_seconds = clock.seconds + (features.ahead if features else 0.0)
     spared = features.charged - features.spent if features else 0.0
-    graded: dict[SplitName, list[tuple[Answers, tuple[float, ...], Tensor]]] = {}
+    graded: dict[SplitName, list[Graded]] = {}
     for name, batches in schedule.final.items():
         report(Progress("final counts", len(graded), len(schedule.final)))
-        graded[name] = answer(learner, setup.splits[name], batches, device)
+        graded[name] = grade(learner, setup.splits[name], batches)
     weight_norms = learner.norms(learner.parameters)
     unseen = inputs.dataset.unseen()
     results = []
     for number, of_seed in enumerate(trained):
-        answers = {name: of_seeds[number][0] for name, of_seeds in graded.items()}
+        own = {name: of_seeds[number] for name, of_seeds in graded.items()}
+        answers = {name: of_split.answers for name, of_split in own.items()}
         result = Result(
             history=tuple(event for event in of_seed.events if isinstance(event, Evaluation)),
             epoch_accuracies=tuple(event for event in of_seed.events if isinstance(event, EpochAccuracy)),
             counts={name: of_split.count() for name, of_split in answers.items()},
             answers=answers,
-            margins={name: of_seeds[number][1] for name, of_seeds in graded.items()},
+            margins={name: of_split.margins for name, of_split in own.items()},
             unseen={name: answers[name].count(chosen) for name, chosen in unseen.items() if any(chosen)},
             fingerprint=Fingerprint(learner.n_trained, of_seed.first_logits, weight_norms[number]),
             attestation=Attestation(
                 digest_of_tensors(learner.parameters_of(number)),
-                digest_of_tensors(of_seeds[number][2] for of_seeds in graded.values()),
+                digest_of_tensors(of_split.logits for of_split in own.values()),
                 pack_floats(of_seed.batch_losses),
             ),
             train_seconds=(real_seconds + spared) / len(seeds),
@@ -167,13 +168,15 @@ def finetune_together(
     return results
 
 
-def checkpoint_of(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution) -> Checkpoint:
-    """The checkpoint of a training, which starts its clock; one that keeps nothing unless the execution wants them and nothing is frozen.
+def checkpoint_of(
+    experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, clock: Stopwatch
+) -> Checkpoint | None:
+    """The checkpoint of a training; None unless the execution wants them and nothing is frozen.
 
     Where blocks are frozen, most of the time goes into their states, which are kept in another way.
     """
     if execution.checkpoints is None or frozen_blocks(experiment):
-        return Checkpoint()
+        return None
     depends_on = {
         "components": component_digests(experiment, inputs),
         "seeds": [*seeds],
@@ -181,7 +184,7 @@ def checkpoint_of(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], 
         "compiled": execution.compiled,
         "arithmetic": arithmetic_of(device),
     }
-    return execution.checkpoints.of(f"seed-{seeds[0]}", digest_of(depends_on))
+    return execution.checkpoints.of(f"seed-{seeds[0]}", digest_of(depends_on), clock)
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,7 @@ def set_up(
     if features:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=experiment.precision == "bf16"):
             features.compute_ahead(first)
-    learner = make_learner(chain((first,), models), experiment, execution, depth, features).in_precision(experiment.precision, device)
+    learner = make_learner(chain((first,), models), experiment, execution, depth, features).in_precision(experiment.precision)
     return Setup(splits, learner, features, states, depth, first)
 
 

@@ -81,7 +81,7 @@ DEFECTS = (
         "            if depth in one.depths:\n                states.extend(hidden)\n            hidden = block(hidden)\n",
     ),
     Defect("frozen states in half precision", "features.py", "states[: slot.stop - slot.start].to(", "states[: slot.stop - slot.start].half().to("),
-    Defect("matrix products in bfloat16", "training.py", ".in_precision(experiment.precision, device)", '.in_precision("bf16", device)'),
+    Defect("matrix products in bfloat16", "training.py", ".in_precision(experiment.precision)", '.in_precision("bf16")'),
     # What trains
     Defect("head drawn without seeding", "freezing.py", "    torch.manual_seed(experiment.seed)\n", ""),
     Defect("head without a bias", "freezing.py", "nn.Linear(model.config.width, N_CLASSES)", "nn.Linear(model.config.width, N_CLASSES, bias=False)"),
@@ -152,7 +152,7 @@ DEFECTS = (
     Defect(
         "final counts of the training split",
         "training.py",
-        "answer(learner, setup.splits[name], batches, device)",
-        'answer(learner, setup.splits["train"], batches, device)',
+        "grade(learner, setup.splits[name], batches)",
+        'grade(learner, setup.splits["train"], batches)',
     ),
 )

@@ -10,11 +10,9 @@ from gptcore.batches import EncodedSplit
 from gptcore.errors import TrainingError
 from gptcore.experiment import Experiment
 from gptcore.learner import Learner
-from gptcore.loop import answer, check_finite, mean_losses, train
+from gptcore.loop import check_finite, grade, mean_losses, train
 from gptcore.result import EpochAccuracy, Evaluation, Progress
 from gptcore.schedule import EpochEvaluation, LossEvaluation, TrainStep
-
-CPU = torch.device("cpu")
 
 
 def split_of(labels):
@@ -25,7 +23,7 @@ def split_of(labels):
 
 def looking_up(tables):
     """A learner that finds the logits of text n of each seed in row n of the seed's table."""
-    return Learner(lambda batches: [table[batch.tokens[:, 0]] for table, batch in zip(tables, batches, strict=True)], [])
+    return Learner(lambda batches: [table[batch.tokens[:, 0]] for table, batch in zip(tables, batches, strict=True)], [torch.zeros(1)])
 
 
 def answer_naively(table, labels, examples):
@@ -58,9 +56,10 @@ def questions(draw):
 @given(questions())
 def test_answers_and_margins_are_those_of_a_plain_loop(drawn):
     labels, tables, batches = drawn
-    answered = answer(looking_up(tables), split_of(labels), batches, CPU)
+    answered = grade(looking_up(tables), split_of(labels), batches)
     assert len(answered) == len(tables)
-    for seed, (answers, margins, logits) in enumerate(answered):
+    for seed, graded in enumerate(answered):
+        answers, margins, logits = graded.answers, graded.margins, graded.logits
         examples = [number for batch in batches for number in batch[seed]]
         right, asked, expected = answer_naively(tables[seed], labels, examples)
         assert (list(answers.is_right()), list(answers.is_asked())) == (right, asked)
@@ -70,27 +69,27 @@ def test_answers_and_margins_are_those_of_a_plain_loop(drawn):
 
 
 def test_a_tie_is_answered_with_the_first_class():
-    ((answers, margins, _),) = answer(looking_up([torch.zeros(2, 2)]), split_of([0, 1]), [((0, 1),)], CPU)
-    assert answers.is_right() == (True, False)
-    assert margins == (0.0, 0.0)
+    (graded,) = grade(looking_up([torch.zeros(2, 2)]), split_of([0, 1]), [((0, 1),)])
+    assert graded.answers.is_right() == (True, False)
+    assert graded.margins == (0.0, 0.0)
 
 
 def test_texts_that_were_not_asked_for_are_not_right_and_have_no_margin():
-    ((answers, margins, _),) = answer(looking_up([torch.tensor([[3.0, 1.0]] * 4)]), split_of([0, 0, 1, 1]), [((3,),), ((1,),)], CPU)
-    assert answers.is_asked() == (False, True, False, True)
-    assert answers.is_right() == (False, True, False, False)
-    assert margins == (0.0, 2.0, 0.0, -2.0)
+    (graded,) = grade(looking_up([torch.tensor([[3.0, 1.0]] * 4)]), split_of([0, 0, 1, 1]), [((3,),), ((1,),)])
+    assert graded.answers.is_asked() == (False, True, False, True)
+    assert graded.answers.is_right() == (False, True, False, False)
+    assert graded.margins == (0.0, 2.0, 0.0, -2.0)
 
 
 def test_margins_are_kept_to_a_millionth():
-    ((_, margins, _),) = answer(looking_up([torch.tensor([[0.0, 1.23456789]])]), split_of([1]), [((0,),)], CPU)
-    assert margins == (1.234568,)
+    (graded,) = grade(looking_up([torch.tensor([[0.0, 1.23456789]])]), split_of([1]), [((0,),)])
+    assert graded.margins == (1.234568,)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_logits_that_are_not_finite_are_no_answer(bad):
     with pytest.raises(TrainingError, match="logits are not finite"):
-        answer(looking_up([torch.zeros(1, 2), torch.tensor([[bad, 0.0]])]), split_of([0]), [((0,), (0,))], CPU)
+        grade(looking_up([torch.zeros(1, 2), torch.tensor([[bad, 0.0]])]), split_of([0]), [((0,), (0,))])
 
 
 # Losses
@@ -104,7 +103,7 @@ def test_a_mean_loss_is_the_mean_over_batches_of_each_seed():
         sum(F.cross_entropy(table[list(batch[seed])], torch.tensor(labels)[list(batch[seed])]).item() for batch in batches) / 2
         for seed, table in enumerate(tables)
     ]
-    assert mean_losses(looking_up(tables), split_of(labels), batches, Experiment(), CPU) == pytest.approx(expected)
+    assert mean_losses(looking_up(tables), split_of(labels), batches, Experiment()) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("losses", [[math.nan], [0.5, math.inf], [-math.inf, 0.1]])
@@ -144,7 +143,7 @@ SPLITS = {"train": split_of([0, 1, 1, 0]), "validation": split_of([1, 1, 0, 0])}
 def run(learner, stages, **settings):
     heard = []
     experiment = Experiment(**{"learning_rate": 0.1, "accumulation_steps": 2} | settings)
-    return train(learner, stages, SPLITS, experiment, CPU, heard.append, fused=False), heard
+    return train(learner, stages, SPLITS, experiment, heard.append, fused=False), heard
 
 
 def test_stacked_seeds_train_like_single_ones():

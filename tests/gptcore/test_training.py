@@ -191,7 +191,7 @@ def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniatu
     monkeypatch.setattr(gptcore.training, "build_classifiers", taking(10_000, gptcore.training.build_classifiers))
     monkeypatch.setattr(gptcore.loop, "losses_of", taking(1, gptcore.loop.losses_of))
     for module in (gptcore.loop, gptcore.training):  # the one measures after an epoch, the other at the end
-        monkeypatch.setattr(module, "answer", taking(100, module.answer))
+        monkeypatch.setattr(module, "grade", taking(100, module.grade))
     result = finetune(experiment, inputs, device=CPU)
     # 5 batches, 3 + 2 batches of one evaluation (validation has two), one measurement of both splits after the epoch
     assert result.train_seconds == 5 + 3 + 2 + 2 * 100
