@@ -26,7 +26,8 @@ from gptcore.experiment import Experiment, settings_of
 from gptcore.features import FrozenStates
 from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, component_digests
-from gptcore.memory import check_memory, is_out_of_memory, memory_at_rest, out_of_memory, smaller_budget, watch_memory
+from gptcore.memory import memory_at_rest, watch_memory
+from gptcore.out_of_memory import check_memory, is_out_of_memory, out_of_memory, smaller_budget
 from gptcore.result import Progress, Report
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds, seeds_at_once

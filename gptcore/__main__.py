@@ -22,8 +22,8 @@ from gptcore.features import FrozenStates
 from gptcore.files import write_text_atomically
 from gptcore.folders import check_new_folder
 from gptcore.inputs import Inputs, Sources, component_digests, gather_inputs
-from gptcore.memory import check_memory, is_out_of_memory, smaller_budget
 from gptcore.model import GPT2_SIZES
+from gptcore.out_of_memory import check_memory, is_out_of_memory, smaller_budget
 from gptcore.result import EpochAccuracy, Evaluation, Event, Progress, Result
 from gptcore.saved import FILES, save_classifier
 from gptcore.sharing import own_states

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gptcore.errors import UserError
-from gptcore.memory import is_out_of_memory
+from gptcore.out_of_memory import is_out_of_memory
 
 MENDABLE = 2
 BROKEN_PIPE = 141  # what a shell knows a process by that SIGPIPE ended; 1 would be a verdict

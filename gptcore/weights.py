@@ -13,8 +13,8 @@ from gptcore.download import Progress
 from gptcore.errors import AssetError
 from gptcore.hub import FILE_NAME, PINNED_WEIGHTS, cached_pretrained, download_pretrained
 from gptcore.lora import without_adapters
-from gptcore.memory import is_out_of_memory
 from gptcore.model import GPT, GPTConfig
+from gptcore.out_of_memory import is_out_of_memory
 from gptcore.places import is_there, printable
 
 # Hugging Face's names inside a block, and ours; its four Conv1D weights are stored transposed.

@@ -19,7 +19,8 @@ from gptcore.experiment import Experiment
 from gptcore.features import DISK_RESERVE
 from gptcore.freezing import frozen_blocks
 from gptcore.hub import PINNED_WEIGHTS, cached_pretrained
-from gptcore.memory import free_memory, in_words, needed_memory, total_memory
+from gptcore.memory import free_memory, in_words, total_memory
+from gptcore.out_of_memory import needed_memory
 from gptcore.state_cache import default_folder as states_folder
 from gptcore.weights import published_bytes
 

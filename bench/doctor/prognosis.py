@@ -7,7 +7,7 @@ from bench.doctor.finding import Finding, State, Visit
 from bench.estimates import estimate_row
 from bench.report.text import duration, rows_named
 from bench.speed.published import longest_of
-from gptcore.memory import needed_memory
+from gptcore.out_of_memory import needed_memory
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_a_row_that_finds_no_memory_says_so_in_one_line_and_loses_no_other(toy_r
 
 def test_a_row_beyond_all_memory_is_refused_at_once(toy_request, tmp_path, scarce, monkeypatch):
     places = scarce()
-    monkeypatch.setattr("gptcore.memory.total_memory", lambda device: 1000)
+    monkeypatch.setattr("gptcore.out_of_memory.total_memory", lambda device: 1000)
     request = toy_request()
     (result,) = run_rows(request, start_run(request, tmp_path / "run"))
     assert result.error.startswith("there is too little memory: toy with last block training needs at least 0 MiB, and cpu has 0 MiB in all")

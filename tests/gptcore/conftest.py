@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import gptcore.memory
 from gptcore.dataset import Dataset, Split
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs
@@ -204,3 +205,17 @@ def inputs_of(dataset, byte_tokenizer, weights_of):
         return replace(Inputs(dataset, byte_tokenizer, weights), **changes)
 
     return make
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """9000 kB of memory, 8000 of them free, 1000 kB of swap, and a container's limit and use in bytes."""
+
+    def pretend(limit="max", used=0):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+        (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable: 8000 kB\nSwapTotal: 1000 kB\n")
+        monkeypatch.setattr(gptcore.memory, "MEMORY_LIMIT", tmp_path / "memory.max")
+        monkeypatch.setattr(gptcore.memory, "MEMORY", tmp_path / "meminfo")
+
+    return pretend
