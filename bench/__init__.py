@@ -30,11 +30,12 @@ Every error that a person can mend is a `gptcore.UserError`.
 
 from bench.executors.running import run_rows
 from bench.expectations import ExpectationError, Expectations, load_expectations, save_expectations
+from bench.finishing import finish
 from bench.invariants import check_invariants
 from bench.request import Request, checked
 from bench.results import Invariant, Results, ResultsError, RowResult, RunInfo, read_results
 from bench.rows import ROWS, Row
-from bench.run import finish, start_run
+from bench.run import start_run
 from bench.suite import PUBLISHED, Suite, run_command
 from bench.tiers import Tier, full_size
 from bench.verdicts.judge import holds, judge

@@ -19,6 +19,8 @@ from bench.expectations import load_expectations
 from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import evidence_of, recorded_evidence
+from bench.finishing import finish
+from bench.folders import default_folder, latest_folder
 from bench.history import read_history
 from bench.invariants import check_invariants
 from bench.options import device_name, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
@@ -39,7 +41,6 @@ from bench.report.verification import verification_line, verification_summary
 from bench.results import Results, in_use, read_info, read_results
 from bench.resuming import begin
 from bench.rows import select_rows
-from bench.run import default_folder, finish, latest_folder
 from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable

@@ -4,7 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -15,6 +15,7 @@ import torch
 from gptcore.device import name_device, reproducible
 
 CHECKOUT = Path(__file__).parent.parent
+FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")  # the last two, since the digest of the code says whether they matter
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
 
@@ -97,3 +98,22 @@ def _git(checkout: Path, *arguments: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return done.stdout.strip()
+
+
+def differences(before: Environment, now: Environment) -> list[str]:
+    """Sentences on what differs between two environments and could move figures."""
+    changes = []
+    for name in (field.name for field in fields(Environment)):
+        old, new = getattr(before, name), getattr(now, name)
+        if name in FREE_TO_DIFFER or old == new:
+            continue
+        if name == "code":
+            changes.append(f"the code is another one than at commit {before.git_commit[:10] or 'unknown'}")
+        else:
+            changes.append(f"{name.replace('_', ' ')} was {shown(old)} and is {shown(new)}")
+    return changes
+
+
+def shown(value: object) -> str:
+    """A value of an environment in a sentence."""
+    return ", ".join(f"{name} {one}" for name, one in value.items()) or "not set" if isinstance(value, dict) else str(value) or "unknown"

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from statistics import geometric_mean
 
 from bench.expectations import Baseline, Expectations
-from bench.report.text import rows_named
 from bench.results import RunInfo
 from bench.rows import find_row
 from bench.speed.published import published_flops
+from bench.wording import rows_named
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 
 from bench.comparison.bisect import Criterion
 from bench.executors.choice import EXECUTORS, Executor
+from bench.folders import RESULTS
 from bench.report.summary import COMMENT_LIMIT
 from bench.report.text import FORMATS
 from bench.request import CHECKPOINT_SECONDS, Request, checked
 from bench.rows import select_rows
-from bench.run import RESULTS
 from bench.suite import PUBLISHED, Suite
 from bench.verdicts.verdict import Strictness
 from gptcore.command_line import path_argument

@@ -5,10 +5,10 @@ import io
 import shlex
 import sys
 from contextlib import redirect_stderr
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bench.environment import Environment, describe_environment
+from bench.environment import describe_environment, differences
 from bench.executors.check import check_executor
 from bench.executors.choice import Executor
 from bench.options import add_request, executor_from, make_parser, request_from, suite_of
@@ -18,9 +18,6 @@ from bench.run import start_run
 from bench.suite import PUBLISHED, Suite
 from gptcore.errors import UsageError
 from gptcore.execution import set_threads
-
-# What may differ when a run goes on.  The commit may: the digest of the code says whether it matters.
-FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")
 
 
 def begin(options: argparse.Namespace) -> tuple[Request, Path]:
@@ -93,22 +90,3 @@ def tell_of_a_cluster(folder: Path, suite: Suite) -> None:
     options = options_of(read_info(folder), folder, suite)
     for flag in [f"--{name}" for name in ("address", "jobs") if options.executor and getattr(options, name)]:
         print(f"{flag} of {folder} is not asked for again: say it beside --resume and --executor {options.executor}", file=sys.stderr, flush=True)
-
-
-def differences(before: Environment, now: Environment) -> list[str]:
-    """Sentences on what differs between two environments and could move figures."""
-    changes = []
-    for name in (field.name for field in fields(Environment)):
-        old, new = getattr(before, name), getattr(now, name)
-        if name in FREE_TO_DIFFER or old == new:
-            continue
-        if name == "code":
-            changes.append(f"the code is another one than at commit {before.git_commit[:10] or 'unknown'}")
-        else:
-            changes.append(f"{name.replace('_', ' ')} was {shown(old)} and is {shown(new)}")
-    return changes
-
-
-def shown(value: object) -> str:
-    """A value of an environment in a sentence."""
-    return ", ".join(f"{name} {one}" for name, one in value.items()) or "not set" if isinstance(value, dict) else str(value) or "unknown"

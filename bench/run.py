@@ -1,30 +1,24 @@
 """Runs rows in order and puts each on disk the moment it ends.  The command line and pytest both go through here."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
 from bench.calibration import calibrate
 from bench.checkpoints import remove_checkpoints
 from bench.environment import describe_environment
-from bench.expectations import Expectations, save_expectations
+from bench.folders import default_folder
 from bench.parts import parts_of, unfinished
 from bench.plan import Plan, make_plan
-from bench.recording.baselines import with_baselines
-from bench.report.markdown import render_markdown
 from bench.request import Request
-from bench.results import RUN_FILE, SCHEMA, Results, ResultsError, RowResult, RunInfo, create_folder, read_results, readable_row, write_row, write_texts
-from bench.rows import ROWS, Row
-from bench.verdicts.judge import judge
-from bench.verdicts.verdict import RowVerdict, Strictness
+from bench.results import SCHEMA, ResultsError, RowResult, RunInfo, create_folder, readable_row, write_row, write_texts
+from bench.rows import Row
 from gptcore.errors import UserError
 from gptcore.execution import Execution, set_threads, within
 from gptcore.experiment import Experiment, settings_of
 from gptcore.features import FrozenStates
-from gptcore.files import write_text_atomically
 from gptcore.inputs import Inputs, component_digests
 from gptcore.memory import memory_at_rest, watch_memory
 from gptcore.out_of_memory import check_memory, is_out_of_memory, out_of_memory, smaller_budget
@@ -32,23 +26,9 @@ from gptcore.result import Progress, Report
 from gptcore.sharing import own_states
 from gptcore.training import finetune_seeds, seeds_at_once
 
-RESULTS = Path("results")
 # Data and the report need these; under pytest a row's report comes before the next row, whose memory they would be counted to.
 LOADED_LATE = ("pandas", "rich.live", "rich.table", "scipy.optimize")
 REMEDY = "end other programs, leave the row out with --rows, or run it with --memory-budget 0, with fewer --seeds or on another --device"
-
-
-def default_folder(name: str) -> Path:
-    """`results/<name>-<time>`."""
-    return RESULTS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-
-
-def latest_folder(folder: Path = RESULTS) -> Path:
-    """The results folder in `folder` whose run began last.  Raises ResultsError where there is none."""
-    found = [*folder.glob(f"*/{RUN_FILE}")]
-    if not found:
-        raise ResultsError(f"{folder} holds no results folder: name one that `python -m bench run` wrote")
-    return max(found, key=lambda path: path.lstat().st_mtime).parent
 
 
 def start_run(request: Request, folder: Path | None) -> Path:
@@ -88,7 +68,7 @@ def describe_run(request: Request) -> RunInfo:
     )
 
 
-def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
+def run_rows_here(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
     """Run every row that the folder does not hold yet, writing each one's file before the next begins; yields every row's result."""
     plan = plan_of(request)
     for row in request.rows:
@@ -228,22 +208,3 @@ def parts_asked(experiment: Experiment, request: Request) -> list[tuple[int, ...
     """A row's seeds in the order they train, by who trains together; of a part that the request chose those alone."""
     parts = parts_of(experiment.seed, request.n_seeds, seeds_at_once(experiment, request.execution, request.device))
     return parts if request.part is None else [parts[request.part]]
-
-
-def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL, rows: Sequence[Row] = ROWS) -> tuple[Results, list[RowVerdict]]:
-    """Judge a folder and write the Markdown table beside its rows, and, unless the person chose other inputs or the plain way, or rows ran side by side,
-    a ready expectations file.
-
-    Returns the results and their verdicts.
-    """
-    results = read_results(folder)
-    verdicts = judge(results, expectations, strictness, rows)
-    try:
-        write_text_atomically(folder / "table.md", render_markdown(results, verdicts))
-        if not results.info.chosen and not results.info.plain and all(row.alone for row in results.rows.values()):
-            save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
-    except OSError as error:
-        raise ResultsError(
-            f"{folder} cannot hold the report ({error.strerror}): the rows in it are whole; free some space and judge them with check"
-        ) from error
-    return results, verdicts

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.environment import describe_environment
+from bench.environment import describe_environment, differences
 from bench.recording.baselines import repeatable_figures
 from bench.request import Request
 from bench.results import Results, ResultsError, RowResult, read_results
-from bench.resuming import differences, request_of
+from bench.resuming import request_of
 from bench.rows import Row
 from bench.run import compute_row, plan_of
 from bench.suite import PUBLISHED, Suite

@@ -12,8 +12,8 @@ import pytest
 
 from bench.expectations import load_expectations
 from bench.options import make_parser
-from bench.report.text import row_ranges
 from bench.rows import ROWS, published_flags
+from bench.wording import row_ranges
 from gptcore.__main__ import make_parser as make_own_parser
 
 ROOT = Path(__file__).parents[1]

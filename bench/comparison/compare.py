@@ -8,10 +8,10 @@ from statistics import median
 
 from bench.comparison.circumstances import are_identical, common_seeds, have_same_texts, notes_on, obstacle_to_durations, obstacle_to_memory, seeds_of
 from bench.comparison.contrasts import Contrast, Loss, accuracy_contrast, cost_contrast, counts_contrast, loss_contrast
-from bench.report.text import row_ranges, rows_named
 from bench.results import Results, RowResult, read_results
 from bench.statistics import Interval, holm
 from bench.verdicts.memory import GRAIN
+from bench.wording import row_ranges, rows_named
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
 from gptcore.result import Result

@@ -14,8 +14,8 @@ from bench.doctor.options import request_is_possible, results_are_new
 from bench.doctor.prognosis import Prognosis, durations_are_known, prognoses
 from bench.doctor.software import settings_move_no_figure, threads_are_the_recorded_ones, versions_are_supported, versions_are_the_recorded_ones
 from bench.expectations import Expectations
+from bench.folders import default_folder
 from bench.request import Request
-from bench.run import default_folder
 from gptcore.device import pick_device
 from gptcore.errors import UserError
 

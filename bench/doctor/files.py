@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from bench.doctor.finding import Finding, State, Visit
 from bench.doctor.machine import can_write
-from bench.report.text import row_ranges
+from bench.wording import row_ranges
 from gptcore.assets import assets_folder, verified
 from gptcore.dataset import read_csv_folder
 from gptcore.errors import AssetError, UserError

@@ -12,8 +12,8 @@ import torch
 from huggingface_hub import constants
 
 from bench.doctor.finding import Finding, State, Visit
-from bench.report.text import rows_named
 from bench.speed.published import longest_of
+from bench.wording import rows_named
 from gptcore.device import allowed_cores, name_device
 from gptcore.experiment import Experiment
 from gptcore.features import DISK_RESERVE

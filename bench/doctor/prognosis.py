@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from bench.doctor.finding import Finding, State, Visit
 from bench.estimates import estimate_row
-from bench.report.text import duration, rows_named
 from bench.speed.published import longest_of
+from bench.wording import duration, rows_named
 from gptcore.out_of_memory import needed_memory
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import bench.run
 from bench.checkpoints import remove_checkpoints
 from bench.executors.check import places_of, runs_here
 from bench.executors.local import run_in_processes
@@ -19,7 +18,7 @@ from bench.parts import unfinished
 from bench.request import Request
 from bench.results import RowResult, read_info, readable_row, write_row, write_texts
 from bench.rows import Row
-from bench.run import is_whole, parts_asked
+from bench.run import is_whole, parts_asked, run_rows_here
 from bench.stopping import resuming_command
 from gptcore.errors import UserError
 from gptcore.experiment import settings_of
@@ -31,12 +30,12 @@ PerformAll = Callable[[Sequence[Task], Work, Again, Hear], Iterator[tuple[Task, 
 
 
 def run_rows(request: Request, folder: Path, report: Callable[[Row], Report] = lambda row: lambda event: None) -> Iterator[RowResult]:
-    """As `bench.run.run_rows`, wherever the request says; elsewhere than in this process rows come in the order in which they end.
+    """As `run_rows_here`, wherever the request says; elsewhere than in this process rows come in the order in which they end.
 
     Raises WorkerError where a worker died too often, or cannot work.
     """
     if runs_here(request):
-        return bench.run.run_rows(request, folder, report)
+        return run_rows_here(request, folder, report)
     return run_in_workers(request, folder, executor_of(request, folder), report)
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 
-from bench.environment import Environment, describe_environment
+from bench.environment import Environment, describe_environment, differences
 from bench.plan import Group
 from bench.request import Request
 from bench.results import ResultsError, RowResult, RunInfo, read_info
-from bench.resuming import differences
 from bench.run import compute_row, parts_asked, plan_of
 from gptcore.device import allowed_cores
 from gptcore.errors import UserError

@@ -14,7 +14,7 @@ from bench.report.terminal import print_progress
 from bench.report.text import say
 from bench.request import Request
 from bench.results import Results, read_results
-from bench.run import run_rows, start_run
+from bench.run import run_rows_here, start_run
 
 
 def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
@@ -58,7 +58,7 @@ def _run_once(request: Request, folder: Path, console: Console) -> Results:
     environment = read_results(folder).info.environment
     if environment.git_dirty or not environment.git_commit:
         raise ExpectationError("the working tree is not a clean git checkout: commit or stash your changes, then record, so that the commit names the code")
-    for position, result in enumerate(run_rows(request, folder), start=1):
+    for position, result in enumerate(run_rows_here(request, folder), start=1):
         print_progress(console, result, position, len(request.rows))
         refuse_failed(result)
     check_invariants(request, folder)

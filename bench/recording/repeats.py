@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.environment import NUMERICAL_VARIABLES
+from bench.environment import CHECKOUT, NUMERICAL_VARIABLES
 from bench.recording.baselines import RowRepeats, repeat_of
 from bench.results import Results, ResultsError, read_results
 from gptcore.device import allowed_cores
 from gptcore.errors import UserError
 
-CHECKOUT = Path(__file__).parent.parent.parent
 TIMED_APART = 5
 Program = tuple[Path, Sequence[str]]  # the folder to start in, and what stands behind `python` there
 PUBLISHED_PROGRAM: Program = (CHECKOUT, ("-m", "bench"))

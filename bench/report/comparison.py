@@ -9,8 +9,9 @@ from rich.table import Table
 
 from bench.comparison.bisect import Bisection
 from bench.comparison.compare import ACCURACIES, COSTS, DURATION, EVERY_METRIC, LEVEL, PEAK_MEMORY, Comparison, Verdict, exit_code
-from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, rows_named, say
+from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
 from bench.statistics import Interval
+from bench.wording import rows_named
 
 COLUMNS = ("row", "what it changes", "metric", "BASE", "HEAD", "difference", "95 % interval", "verdict")
 NUMBERS = frozenset(("row", "BASE", "HEAD", "difference", "95 % interval"))

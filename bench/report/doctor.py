@@ -10,7 +10,8 @@ from rich.table import Table
 from bench.doctor.examination import Examination
 from bench.doctor.finding import State
 from bench.doctor.prognosis import Prognosis
-from bench.report.text import cell, duration, rows_named, say
+from bench.report.text import cell, say
+from bench.wording import duration, rows_named
 from gptcore.memory import in_words
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "bold red"}

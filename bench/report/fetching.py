@@ -12,7 +12,8 @@ from rich.progress import Progress as Bars
 
 from bench.fetching import Brought, Wanted
 from bench.report.live import can_live
-from bench.report.text import rows_named, say
+from bench.report.text import say
+from bench.wording import rows_named
 from gptcore.download import Progress
 
 STYLES = {"present": "", "fetched": "green", "missing": "bold red"}

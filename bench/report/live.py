@@ -17,10 +17,11 @@ from rich.text import Text
 
 from bench.progress import RowProgress, RunProgress
 from bench.report.terminal import STYLES, print_progress
-from bench.report.text import duration, printable, row_ranges
+from bench.report.text import printable
 from bench.results import RowResult
 from bench.rows import Row
 from bench.verdicts.verdict import RowVerdict, Verdict
+from bench.wording import duration, row_ranges
 from gptcore.result import Report
 
 REFRESHES = 4

@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.report.terminal import STYLES
-from bench.report.text import cell, markdown_line, markdown_text, row_ranges, say
+from bench.report.text import cell, markdown_line, markdown_text, say
 from bench.rows import ROWS
 from bench.sensitivity.measure import CleanOutcome, DefectOutcome, Sensitivity
 from bench.verdicts.verdict import Verdict
+from bench.wording import row_ranges
 from gptcore.files import write_text_atomically
 
 CLEAN_COLUMNS = ("clean run", "rows judged", "drifted", "improved", "regressed", "other")

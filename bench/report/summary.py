@@ -11,10 +11,11 @@ from bench.report import comparison as compared
 from bench.report.fitting import Part, Section, fitted
 from bench.report.markdown import LONGEST, table_lines, text_lines, told_lines
 from bench.report.table import Told, closing_line, explanations, notes
-from bench.report.text import clipped, markdown_block, markdown_code, markdown_line, markdown_text, row_ranges, rows_named
+from bench.report.text import clipped, markdown_block, markdown_code, markdown_line, markdown_text
 from bench.results import Results
 from bench.verdicts.judge import holds
 from bench.verdicts.verdict import SEVERITY, RowVerdict, Verdict
+from bench.wording import row_ranges, rows_named
 from gptcore.errors import UsageError
 
 COMMENT_LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, of which whoever posts the comment may want some

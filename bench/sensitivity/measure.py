@@ -12,8 +12,9 @@ from itertools import count, groupby
 from pathlib import Path
 from typing import TypeVar
 
+from bench.environment import CHECKOUT
 from bench.expectations import DEFAULT_PATH, Expectations
-from bench.recording.repeats import CHECKOUT, KERNELS, PERTURBATIONS, Condition, run_under
+from bench.recording.repeats import KERNELS, PERTURBATIONS, Condition, run_under
 from bench.results import Results, ResultsError, make_folder, read_results
 from bench.rows import ROWS
 from bench.sensitivity.defects import DEFECTS, Defect

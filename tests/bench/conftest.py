@@ -11,11 +11,12 @@ import torch
 import bench.run
 from bench.environment import describe_environment
 from bench.expectations import DEFAULT_PATH, Timing, load_expectations, save_expectations
+from bench.finishing import finish
 from bench.recording.baselines import Recording, repeat_of, with_baselines, with_recording
 from bench.request import Request
 from bench.results import Results, RowResult, RunInfo, create_folder, read_results, write_invariants, write_row, write_texts
 from bench.rows import find_row, select_rows
-from bench.run import finish, run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.tiers import Tier
 from bench.verdicts.judge import judge_row
 from bench.verdicts.verdict import Strictness
@@ -88,7 +89,7 @@ def toy_run_once(tmp_path_factory, expectations):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench.run, "calibrate", lambda: 1.0)
         start_run(request, folder)
-    list(run_rows(request, folder))
+    list(run_rows_here(request, folder))
     write_invariants(folder, ())
     finish(folder, expectations)
     return folder

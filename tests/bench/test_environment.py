@@ -1,9 +1,11 @@
 import subprocess
+from dataclasses import replace
 
+import pytest
 import torch
 
 import bench.environment
-from bench.environment import describe_environment, name_device
+from bench.environment import describe_environment, differences, name_device
 
 
 def test_the_snapshot_names_device_threads_and_versions():
@@ -28,3 +30,24 @@ def test_a_machine_without_git_has_no_commit(monkeypatch):
 
     monkeypatch.setattr(subprocess, "run", no_git)
     assert bench.environment.describe_environment(torch.device("cpu")).git_commit == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"code": "0" * 64}, "the code is another one than at commit"),
+        ({"threads": 9}, "threads was 9 and is 1"),
+        ({"python": "3.10.1"}, "python was 3.10.1 and is"),
+        ({"device_name": "Fast CPU"}, "device name was Fast CPU and is"),
+        ({"environment_variables": {"MKL_CBWR": "AVX2"}}, "environment variables was MKL_CBWR AVX2 and is"),
+    ],
+)
+def test_what_would_move_figures_is_told(toy_run, change, sentence):
+    here = toy_run.results.info.environment
+    (told,) = differences(replace(here, **change), here)
+    assert told.startswith(sentence)
+
+
+def test_the_clock_and_the_commit_may_differ(toy_run):
+    here = toy_run.results.info.environment
+    assert differences(replace(here, date="1970-01-01", git_commit="0" * 40, git_dirty=not here.git_dirty, cores=99), here) == []

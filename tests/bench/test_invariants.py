@@ -16,7 +16,7 @@ from bench.invariants import (
     taken_apart,
 )
 from bench.results import Results, read_results
-from bench.run import plan_of, run_rows, start_run
+from bench.run import plan_of, run_rows_here, start_run
 from gptcore.answers import Count
 from gptcore.errors import UsageError
 from gptcore.execution import Execution
@@ -31,7 +31,7 @@ def checked_run(tmp_path, toy_request):
     def run(rows, alter=lambda results: results, **settings):
         request = toy_request(rows, **settings)
         folder = start_run(request, tmp_path / "run")
-        list(run_rows(request, folder))
+        list(run_rows_here(request, folder))
         probe = Probe(request, plan_of(request), alter(read_results(folder)))
         return {outcome.name: outcome for check in bench.invariants.CHECKS for outcome in outcomes(check, probe)}
 
@@ -73,7 +73,7 @@ def test_a_plain_run_is_not_compared_with_itself(checked_run):
 def test_what_is_checked_is_kept_with_the_run(tmp_path, toy_request):
     request = toy_request("1,18")
     folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder))
+    list(run_rows_here(request, folder))
     assert read_results(folder).invariants is None
     check_invariants(request, folder)
     assert [invariant.holds for invariant in read_results(folder).invariants] == [True] * 5

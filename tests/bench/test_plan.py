@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import gptcore.features
 from bench.plan import make_plan
 from bench.rows import ROWS
-from bench.run import plan_of, run_rows, start_run
+from bench.run import plan_of, run_rows_here, start_run
 from gptcore.errors import AssetError
 from gptcore.execution import Execution
 from gptcore.features import FrozenStates
@@ -107,11 +107,11 @@ def test_together_rows_compute_less_and_find_the_same(toy_request, tmp_path, pas
     alone = {}
     for numbers in selection:
         request = toy_request(numbers)
-        alone |= {result.row: result for result in run_rows(request, start_run(request, tmp_path / numbers))}
+        alone |= {result.row: result for result in run_rows_here(request, start_run(request, tmp_path / numbers))}
     n_alone = len(passes)
     passes.clear()
     request = toy_request(",".join(selection))
-    together = {result.row: result for result in run_rows(request, start_run(request, tmp_path / "together"))}
+    together = {result.row: result for result in run_rows_here(request, start_run(request, tmp_path / "together"))}
     assert len(passes) * 4 < n_alone
     for number, result in together.items():
         assert result.figures.counts == alone[number].figures.counts

@@ -14,8 +14,8 @@ from bench.expectations import save_expectations
 from bench.options import make_parser
 from bench.recording.baselines import repeatable_figures
 from bench.results import Results, ResultsError, read_info, read_results, row_file, write_row
-from bench.resuming import begin, differences, refuse_other_options, request_of, resume
-from bench.run import run_rows, start_run
+from bench.resuming import begin, refuse_other_options, request_of, resume
+from bench.run import run_rows_here, start_run
 from gptcore.errors import AssetError, UserError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
@@ -41,8 +41,8 @@ def figures_in(folder):
 
 def test_a_run_that_stopped_goes_on_to_the_same_table(toy_request, tmp_path, recorded, trained, capsys):
     whole, broken = (start_run(toy_request("1-5"), tmp_path / name) for name in ("whole", "broken"))
-    list(run_rows(toy_request("1-5"), whole))
-    rows = run_rows(toy_request("1-5"), broken)
+    list(run_rows_here(toy_request("1-5"), whole))
+    rows = run_rows_here(toy_request("1-5"), broken)
     next(rows), next(rows)
     kept = row_file(broken, 2).read_bytes()
     del trained[:]
@@ -93,7 +93,7 @@ def test_seeds_that_are_there_are_not_trained_again(toy_request, tmp_path, recor
     monkeypatch.setattr(bench.run, "seeds_at_once", lambda *arguments: 2)
     request = toy_request("5", n_seeds=6)
     whole, broken = (start_run(request, tmp_path / name) for name in ("whole", "broken"))
-    list(run_rows(request, whole))
+    list(run_rows_here(request, whole))
     assert trained == [(123,), (124, 125), (126, 127), (128,)]
     counting = bench.run.finetune_seeds
 
@@ -104,7 +104,7 @@ def test_seeds_that_are_there_are_not_trained_again(toy_request, tmp_path, recor
 
     monkeypatch.setattr(bench.run, "finetune_seeds", stopping)
     with pytest.raises(KeyboardInterrupt):
-        list(run_rows(request, broken))
+        list(run_rows_here(request, broken))
     assert read_results(broken).rows[5].error == "the run ended before the seeds 126 to 128 did: go on with it, or run the row again"
     monkeypatch.setattr(bench.run, "finetune_seeds", counting)
     del trained[:]
@@ -127,8 +127,8 @@ def test_a_run_that_goes_on_cuts_the_same_passes(toy_request, tmp_path, monkeypa
 
     monkeypatch.setattr(bench.plan, "share_states", watched)
     folder = start_run(toy_request("1-4"), tmp_path / "run")
-    next(run_rows(toy_request("1-4"), folder))
-    list(run_rows(toy_request("1-4"), folder))
+    next(run_rows_here(toy_request("1-4"), folder))
+    list(run_rows_here(toy_request("1-4"), folder))
     assert planned == [4, 4]
 
 
@@ -174,27 +174,6 @@ def test_the_tier_that_a_folder_has_may_be_said_as_every_nox_session_does(result
     refuse_other_options(make_parser().parse_args(["run", "--resume", str(folder), *words]))
     with pytest.raises(UserError, match="--rows asks for something else"):
         refuse_other_options(make_parser().parse_args(["run", "--resume", str(folder), *words, "--rows", "1"]))
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"code": "0" * 64}, "the code is another one than at commit"),
-        ({"threads": 9}, "threads was 9 and is 1"),
-        ({"python": "3.10.1"}, "python was 3.10.1 and is"),
-        ({"device_name": "Fast CPU"}, "device name was Fast CPU and is"),
-        ({"environment_variables": {"MKL_CBWR": "AVX2"}}, "environment variables was MKL_CBWR AVX2 and is"),
-    ],
-)
-def test_what_would_move_figures_is_told(toy_run, change, sentence):
-    here = toy_run.results.info.environment
-    (told,) = differences(replace(here, **change), here)
-    assert told.startswith(sentence)
-
-
-def test_the_clock_and_the_commit_may_differ(toy_run):
-    here = toy_run.results.info.environment
-    assert differences(replace(here, date="1970-01-01", git_commit="0" * 40, git_dirty=not here.git_dirty, cores=99), here) == []
 
 
 def test_rows_of_other_code_are_never_mixed_in(toy_run, recorded, capsys, monkeypatch):
@@ -243,7 +222,7 @@ def test_a_folder_without_a_run_cannot_go_on(tmp_path):
 def test_a_long_row_goes_on_from_its_checkpoint(toy_request, tmp_path, monkeypatch):
     request = toy_request("5", checkpoint_every=1e-9)
     whole, broken = (start_run(request, tmp_path / name) for name in ("whole", "broken"))
-    list(run_rows(request, whole))
+    list(run_rows_here(request, whole))
 
     class Stop(BaseException):
         pass
@@ -252,12 +231,12 @@ def test_a_long_row_goes_on_from_its_checkpoint(toy_request, tmp_path, monkeypat
         raise Stop
 
     with pytest.raises(Stop):
-        list(run_rows(request, broken, lambda row: stop))
+        list(run_rows_here(request, broken, lambda row: stop))
     assert [path.name for path in (broken / "checkpoints" / "row-05").iterdir()] == ["seed-123.safetensors"]
     step = bench.run.finetune_seeds.__globals__["train"].__globals__["torch"].optim.AdamW.step
     steps = []
     monkeypatch.setattr("torch.optim.AdamW.step", lambda self, *arguments: steps.append(1) or step(self, *arguments))
-    list(run_rows(request, broken))
+    list(run_rows_here(request, broken))
     assert len(steps) == 2  # of three
     assert figures_in(broken) == figures_in(whole)
     assert not (broken / "checkpoints").exists()
@@ -270,10 +249,10 @@ def test_a_row_that_fails_can_go_on_from_its_checkpoint(toy_request, tmp_path):
 
     request = toy_request("5", checkpoint_every=1e-9)
     folder = start_run(request, tmp_path / "run")
-    (failed,) = run_rows(request, folder, lambda row: fail)
+    (failed,) = run_rows_here(request, folder, lambda row: fail)
     assert failed.error.startswith("memory ran out")
     heard = []
-    (result,) = run_rows(request, folder, lambda row: heard.append)
+    (result,) = run_rows_here(request, folder, lambda row: heard.append)
     assert result.error is None
     assert not (folder / "checkpoints").exists()
 
@@ -288,7 +267,7 @@ def test_a_row_whose_inputs_cannot_be_had_just_now_keeps_its_figures(toy_run, to
         raise AssetError("the weights cannot be had just now")
 
     request = replace(resume(toy_run.folder), tier=replace(toy_tier, gather=gather))
-    assert [result.error for result in run_rows(request, toy_run.folder)] == ["the weights cannot be had just now"] * 2
+    assert [result.error for result in run_rows_here(request, toy_run.folder)] == ["the weights cannot be had just now"] * 2
     assert row_file(toy_run.folder, 1).read_bytes() == kept
 
 
@@ -302,9 +281,9 @@ def test_a_training_that_cannot_be_written_keeps_its_checkpoint(toy_request, tmp
     with monkeypatch.context() as patch:
         patch.setattr(bench.run, "write_row", full)
         with pytest.raises(ResultsError):
-            list(run_rows(request, folder))
+            list(run_rows_here(request, folder))
     assert [path.name for path in (folder / "checkpoints" / "row-05").iterdir()] == ["seed-123.safetensors"]
-    (result,) = run_rows(request, folder)
+    (result,) = run_rows_here(request, folder)
     assert result.error is None
     assert not (folder / "checkpoints").exists()
 

@@ -5,13 +5,10 @@ import pytest
 import torch
 
 import bench.run
-from bench.expectations import load_expectations
-from bench.recording.baselines import with_baselines
+from bench.finishing import finish
 from bench.request import checked
 from bench.results import ResultsError, read_results
-from bench.run import finish, plan_of, run_row, run_rows, start_run
-from bench.verdicts.judge import judge
-from bench.verdicts.verdict import Strictness, Verdict
+from bench.run import plan_of, run_row, run_rows_here, start_run
 from gptcore.errors import AssetError, TrainingError, UsageError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
@@ -26,13 +23,13 @@ def test_texts_that_cannot_be_kept_are_the_rows_error(toy_request, tmp_path, mon
         raise ResultsError("no space left")
 
     monkeypatch.setattr(bench.run, "write_texts", full)
-    (result,) = run_rows(toy_request(), start_run(toy_request(), tmp_path / "run"))
+    (result,) = run_rows_here(toy_request(), start_run(toy_request(), tmp_path / "run"))
     assert (result.error, result.figures) == ("no space left", None)
 
 
 def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, tmp_path):
     again = start_run(toy_request("1-2"), tmp_path / "again")
-    for result in run_rows(toy_request("1-2"), again):
+    for result in run_rows_here(toy_request("1-2"), again):
         first = toy_run.results.rows[result.row]
         assert result.figures.history == first.figures.history
         assert result.figures.answers == first.figures.answers
@@ -41,50 +38,14 @@ def test_a_second_run_gives_the_same_figures_bit_for_bit(toy_run, toy_request, t
         assert result.digests == first.digests
 
 
-def test_a_run_passes_against_its_own_recording(toy_run):
-    assert all(verdict.holds for verdict in judge(toy_run.results, toy_run.expectations))
-
-
-def test_every_run_leaves_a_ready_replacement_and_a_table(toy_run):
-    replacement = load_expectations(toy_run.folder / "expected_results.json")
-    assert replacement == toy_run.expectations
-    assert "| 2 | first token |" in (toy_run.folder / "table.md").read_text()
-
-
 def test_rows_are_written_one_by_one(toy_request, tmp_path):
     request = toy_request("1-3")
     folder = start_run(request, tmp_path / "run")
-    running = run_rows(request, folder)
+    running = run_rows_here(request, folder)
     next(running)
     assert set(read_results(folder).rows) == {1}
     next(running)
     assert set(read_results(folder).rows) == {1, 2}
-
-
-def test_a_run_of_several_seeds_passes_against_its_own_recording(toy_request, tmp_path, expectations):
-    request = toy_request(n_seeds=4)
-    folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder))
-    recorded = with_baselines(expectations, read_results(folder))
-    _, (verdict,) = finish(folder, recorded)
-    assert (verdict.verdict, verdict.holds) == (Verdict.PASS, True)
-    assert [*recorded.baselines["smoke"]["cpu"][1].seeds] == [123, 124, 125, 126]
-    assert "paired t-test of 4 seeds: p = 1" in verdict.judgements[-3].explanation
-
-
-def test_strictness_reaches_the_verdicts(toy_run, toy_request):
-    baseline = toy_run.expectations.baselines["smoke"]["cpu"][1]
-    moved = replace(baseline, provenance=replace(baseline.provenance, torch="1.0"), seeds={123: replace(baseline.own, counts=other_counts(baseline))})
-    expectations = replace(toy_run.expectations, baselines={"smoke": {"cpu": toy_run.expectations.baselines["smoke"]["cpu"] | {1: moved}}})
-    for strictness, holds in ((Strictness.USUAL, True), (Strictness.STRICT, False), (Strictness.LENIENT, True)):
-        _, verdicts = finish(toy_run.folder, expectations, strictness)
-        assert (verdicts[0].verdict, verdicts[0].holds) == (Verdict.DRIFTED, holds)
-
-
-def other_counts(baseline):
-    """The counts of a baseline with one right test text more, or one less where all are right."""
-    test = baseline.own.counts["test"]
-    return baseline.own.counts | {"test": replace(test, right=test.right + 1 if test.right < test.n else test.right - 1)}
 
 
 def test_the_seed_reaches_the_experiment_and_its_digest(toy_request, tmp_path):
@@ -107,7 +68,7 @@ def test_a_row_that_breaks_loses_no_other_row(toy_request, toy_tier, tmp_path):
 
     request = replace(toy_request("1-4"), tier=replace(toy_tier, gather=gather))
     folder = start_run(request, tmp_path / "run")
-    results = {result.row: result for result in run_rows(request, folder)}
+    results = {result.row: result for result in run_rows_here(request, folder)}
     assert results[2].error == "weights.safetensors is damaged: fetch it again"
     assert results[3].error.startswith("RuntimeError: a defect\nTraceback")
     assert results[1].figures
@@ -127,19 +88,6 @@ def test_an_impossible_seed_or_precision_stops_the_run_before_it_starts(toy_requ
         checked(toy_request(precision="tf32"))
 
 
-def test_each_precision_has_its_own_baselines(toy_run, toy_request, tmp_path):
-    request = toy_request("1-2", precision="bf16")
-    folder = start_run(request, tmp_path / "bf16")
-    list(run_rows(request, folder))
-    results, verdicts = finish(folder, toy_run.expectations)
-    assert {verdict.verdict for verdict in verdicts} == {Verdict.MISSING}
-    expectations = with_baselines(toy_run.expectations, results)
-    assert set(expectations.baselines["smoke"]) == {"cpu", "cpu bf16"}
-    assert [verdict.verdict for verdict in judge(results, expectations)] == [Verdict.PASS] * 2
-    assert [verdict.verdict for verdict in judge(toy_run.results, expectations)] == [Verdict.PASS] * 2
-    assert request.command.endswith("--precision bf16")
-
-
 def test_the_command_repeats_the_request(toy_request, tmp_path):
     request = toy_request("4", sources=Sources(data=tmp_path / "my data", limit_train=60), seed=7)
     assert request.command == f"python -m bench run --tier smoke --device cpu --seed 7 --data-dir '{tmp_path}/my data' --limit-train 60"
@@ -150,13 +98,6 @@ def test_the_command_repeats_the_request(toy_request, tmp_path):
 def test_the_selection_is_what_stays_the_same_under_other_conditions(toy_request):
     request = toy_request("1,4-5", n_seeds=3, threads=2, precision="bf16")
     assert request.selection == ("--tier", "smoke", "--rows", "1,4,5", "--device", "cpu", "--precision", "bf16")
-
-
-def test_plain_and_fast_runs_are_compared_with_each_other(toy_run, toy_request, tmp_path):
-    plain = toy_request("1-2", execution=Execution(plain=True))
-    folder = start_run(plain, tmp_path / "plain")
-    list(run_rows(plain, folder))
-    assert all(verdict.holds for verdict in judge(read_results(folder), toy_run.expectations))
 
 
 def test_run_json_says_where_and_what(toy_run):
@@ -171,14 +112,6 @@ def test_a_taken_folder_is_refused(toy_run, toy_request):
         start_run(toy_request(), toy_run.folder)
 
 
-def test_finishing_an_incomplete_run_reports_the_missing_row(toy_request, tmp_path, expectations):
-    request = toy_request("1-2")
-    folder = start_run(request, tmp_path / "run")
-    next(run_rows(request, folder))
-    finish(folder, expectations)
-    assert "| 2 | first token | - |" in (folder / "table.md").read_text()
-
-
 def test_a_seed_that_fails_leaves_the_first_one_its_figures(toy_request, tmp_path, monkeypatch):
     train = bench.run.finetune_seeds
 
@@ -189,7 +122,7 @@ def test_a_seed_that_fails_leaves_the_first_one_its_figures(toy_request, tmp_pat
 
     monkeypatch.setattr(bench.run, "finetune_seeds", diverge)
     request = toy_request(n_seeds=3)
-    (result,) = run_rows(request, start_run(request, tmp_path / "run"))
+    (result,) = run_rows_here(request, start_run(request, tmp_path / "run"))
     assert (result.error, result.others) == ("the loss is nan", {})
     assert result.figures
 
@@ -212,14 +145,6 @@ def test_a_timing_run_takes_no_weights_from_the_environment(toy_request, monkeyp
     assert "--weights-dir" in checked(toy_request()).command
 
 
-def test_a_plain_run_leaves_no_replacement(toy_request, tmp_path, expectations):
-    request = toy_request(execution=Execution(plain=True))
-    folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder))
-    finish(folder, expectations)
-    assert not (folder / "expected_results.json").exists()
-
-
 def test_a_clock_that_jumps_backwards_moves_no_duration_and_no_folder(toy_request, tmp_path, expectations, monkeypatch):
     """Durations come from a clock that cannot be set; the other one only names things."""
     hours = iter(range(10**6, 0, -1))
@@ -228,7 +153,7 @@ def test_a_clock_that_jumps_backwards_moves_no_duration_and_no_folder(toy_reques
     monkeypatch.setattr(bench.run, "default_folder", lambda name: tmp_path / name)
     first, second = (start_run(toy_request("1-2"), None) for _ in range(2))
     for folder in (first, second):
-        results = [*run_rows(toy_request("1-2"), folder)]
+        results = [*run_rows_here(toy_request("1-2"), folder)]
         assert all(0 < result.figures.train_seconds < 600 for result in results)
         assert all(0 < result.figures.real_seconds < 600 for result in results)
     before = read_results(first)

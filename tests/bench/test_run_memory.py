@@ -8,7 +8,7 @@ import torch
 
 import bench.run
 from bench.results import read_results
-from bench.run import plan_of, run_rows, start_run
+from bench.run import plan_of, run_rows_here, start_run
 from gptcore.memory import release_memory, resident_memory
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def scarce(monkeypatch):
 def test_a_row_is_rescued_by_a_smaller_budget_and_gives_the_same_figures(toy_run, toy_request, tmp_path, scarce, capsys):
     places = scarce(1)
     request = toy_request("1-2")
-    for result in run_rows(request, start_run(request, tmp_path / "run")):
+    for result in run_rows_here(request, start_run(request, tmp_path / "run")):
         first = toy_run.results.rows[result.row]
         assert result.error is None
         assert (result.figures.history, result.figures.answers) == (first.figures.history, first.figures.answers)
@@ -48,7 +48,7 @@ def test_a_row_is_rescued_by_a_smaller_budget_and_gives_the_same_figures(toy_run
 def test_a_row_without_frozen_states_gets_the_room_of_the_others(toy_request, tmp_path, scarce):
     places = scarce(2)
     request = toy_request("1,5,13")
-    results = list(run_rows(request, start_run(request, tmp_path / "run")))
+    results = list(run_rows_here(request, start_run(request, tmp_path / "run")))
     assert [result.error for result in results] == [None] * 3
     assert places == ["memory", None, None, "disk"]
 
@@ -74,7 +74,7 @@ def test_a_row_beyond_all_memory_is_refused_at_once(toy_request, tmp_path, scarc
     places = scarce()
     monkeypatch.setattr("gptcore.out_of_memory.total_memory", lambda device: 1000)
     request = toy_request()
-    (result,) = run_rows(request, start_run(request, tmp_path / "run"))
+    (result,) = run_rows_here(request, start_run(request, tmp_path / "run"))
     assert result.error.startswith("there is too little memory: toy with last block training needs at least 0 MiB, and cpu has 0 MiB in all")
     assert places == []
 
@@ -85,7 +85,7 @@ def test_memory_that_runs_out_elsewhere_leaves_no_traceback_either(toy_request, 
 
     monkeypatch.setattr(bench.run, "write_texts", gather)
     request = toy_request()
-    (result,) = run_rows(request, start_run(request, tmp_path / "run"))
+    (result,) = run_rows_here(request, start_run(request, tmp_path / "run"))
     assert result.error.startswith("memory ran out: ")
     assert "Traceback" not in result.error
 
@@ -94,7 +94,7 @@ def test_every_row_keeps_the_peak_of_its_own_seed(toy_request, tmp_path, monkeyp
     told = iter(range(1000, 2000))
     monkeypatch.setattr(bench.run, "watch_memory", lambda device, at_rest: lambda: next(told))
     request = toy_request("1-2", n_seeds=3)
-    assert [result.peak_memory for result in run_rows(request, start_run(request, tmp_path / "run"))] == [1000, 1001]
+    assert [result.peak_memory for result in run_rows_here(request, start_run(request, tmp_path / "run"))] == [1000, 1001]
 
 
 # Leaks
@@ -107,7 +107,7 @@ def tensors() -> Iterator[torch.Tensor]:
 
 def left_behind(request, folder):
     """How many tensors of how many bytes live after a run, and bytes of resident memory."""
-    for result in run_rows(request, start_run(request, folder)):
+    for result in run_rows_here(request, start_run(request, folder)):
         assert result.error is None
     del result
     release_memory(CPU)

@@ -8,12 +8,13 @@ import torch
 
 from bench.__main__ import main
 from bench.expectations import ExpectationError, load_expectations
+from bench.finishing import finish
 from bench.invariants import check_invariants
 from bench.request import Request, checked
 from bench.results import read_results
 from bench.resuming import resume
 from bench.rows import Row, find_row, select_rows
-from bench.run import finish, run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.suite import Suite, run_command
 from bench.tiers import full_size
 from bench.verdicts.judge import holds
@@ -94,7 +95,7 @@ def test_json_and_workers_know_its_rows(recorded, run_here, tmp_path, capsys):
 def test_a_program_judges_a_run_as_the_command_does(recorded, own_suite, tmp_path):
     request = Request(own_suite().tiers["own"], own_suite().rows, torch.device("cpu"), suite=own_suite())
     folder = start_run(checked(request), tmp_path / "third")
-    list(run_rows(request, folder))
+    list(run_rows_here(request, folder))
     check_invariants(request, folder)
     results, verdicts = finish(folder, own_suite().expectations(), rows=request.rows)
     assert [(verdict.name, verdict.verdict) for verdict in verdicts] == [("mine", Verdict.PASS), ("first token", Verdict.PASS)]

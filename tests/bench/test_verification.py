@@ -9,7 +9,7 @@ from bench.__main__ import main
 from bench.report.verification import verification_line, verification_summary
 from bench.results import write_row
 from bench.rows import select_rows
-from bench.run import run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.verification import compare, compare_seed, prepare, verify
 from gptcore.packing import pack_floats, unpack_floats
 
@@ -42,7 +42,7 @@ def test_rows_are_verified_as_they_ran_beside_all_others(toy_request, tmp_path):
     """Long rows, shared states and several seeds included."""
     request = toy_request("1-5,11,14", n_seeds=3)
     folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder))
+    list(run_rows_here(request, folder))
     verified = [*verify(prepare(folder, select_rows("4,5,11")))]
     assert [(row.row, row.identical, len(row.seeds)) for row in verified] == [(4, True, 3), (5, True, 3), (11, True, 3)]
 
@@ -107,7 +107,7 @@ def test_figures_of_another_extent_are_no_reason_to_crash(row_result, figures, o
 def test_verifying_leaves_no_file_anywhere(toy_request, tmp_path, monkeypatch):
     request = toy_request("5", checkpoint_every=1e-9)
     folder = start_run(request, tmp_path / "run")
-    list(run_rows(request, folder))
+    list(run_rows_here(request, folder))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert [row.identical for row in verify(prepare(folder, None))] == [True]

@@ -12,7 +12,7 @@ import torch
 from bench.request import Request
 from bench.results import read_results
 from bench.rows import select_rows
-from bench.run import run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.tiers import TIERS
 from bench.verdicts.memory import GRAIN
 from gptcore.memory import release_memory, resident_memory
@@ -108,7 +108,7 @@ def test_rows_hold_the_same_under_pytest_as_under_the_command(run, tmp_path):
 def left_behind(folder):
     """How many tensors of how many bytes, and how many bytes of resident memory, all nineteen smoke rows leave behind."""
     request = Request(TIERS["smoke"], select_rows("1-19"), CPU)
-    for result in run_rows(request, start_run(request, folder)):
+    for result in run_rows_here(request, start_run(request, folder)):
         assert result.error is None
     del result
     release_memory(CPU)

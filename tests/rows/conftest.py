@@ -11,6 +11,7 @@ import pytest
 from bench.executors.check import runs_here
 from bench.executors.running import run_rows
 from bench.expectations import Expectations, load_expectations
+from bench.finishing import finish
 from bench.invariants import check_invariants
 from bench.options import add_executor, add_expected, add_lenient, add_out, add_request, add_resume, strictness_from
 from bench.progress import watch
@@ -21,7 +22,7 @@ from bench.request import Request
 from bench.results import RowResult, in_use, read_info
 from bench.resuming import begin
 from bench.rows import Row, select_rows
-from bench.run import finish, plan_of, run_row
+from bench.run import plan_of, run_row
 from bench.stopping import code_of, name_of, resuming_command, terminable
 from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict, Strictness

@@ -17,10 +17,10 @@ from bench.report.page.parts import Cell, Command, Headline, Story, Table, Tone
 from bench.report.page.stories import anchor_of, flips_table, moved_rows, stories_of
 from bench.report.page.tables import accuracy_table, attestation_table, durations_table, findings_table, inputs_table, invariants_table, main_table
 from bench.report.table import closing_line, leak_lines
-from bench.report.text import row_ranges, rows_named
 from bench.results import Results
 from bench.verdicts.judge import holds
 from bench.verdicts.verdict import RowVerdict, Verdict
+from bench.wording import row_ranges, rows_named
 
 CONTRAST_TONES: dict[Contrasted, Tone] = {
     Contrasted.SAME: "good",

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
 from bench.report.table import explain, percent, plain, verdict_text, worth_telling
-from bench.report.text import rows_named
 from bench.results import Results
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
+from bench.wording import rows_named
 
 MOVED_COLUMNS = ("metric", "verdict", "from", "to", "allowed", "held against", "how that is known")
 NUMBERS = frozenset(("from", "to", "allowed"))

@@ -10,9 +10,9 @@ from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, Durati
 from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of, without_empty_columns
 from bench.report.page.stories import anchor_of
 from bench.report.table import NOTICES, notes, row_cells, seed_lines
-from bench.report.text import row_ranges
 from bench.results import Results
 from bench.verdicts.verdict import RowVerdict
+from bench.wording import row_ranges
 from gptcore.dataset import SPLITS
 
 FIGURES = ("row", "what it changes", "verdict", *(f"{split} %" for split in SPLITS), "recorded %", "from recorded", "published %", "from published")

@@ -6,9 +6,10 @@ import bench.executors.running
 import bench.run
 from bench.executors.running import RETRIES, Account, run_in_workers, run_rows
 from bench.executors.tasks import Found, Heard, Task, WorkerError
+from bench.finishing import finish
 from bench.recording.baselines import repeatable_figures
 from bench.results import read_results, row_file, write_row
-from bench.run import finish, start_run
+from bench.run import start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
 from gptcore.errors import AssetError, TrainingError

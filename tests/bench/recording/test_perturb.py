@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from bench.recording.perturb import perturbed, perturbed_tier, random_weights
 from bench.request import checked
 from bench.rows import ROWS
-from bench.run import run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.verdicts.verdict import Verdict
 from gptcore.errors import UsageError
 from gptcore.experiment import digest_of
@@ -142,7 +142,7 @@ def test_a_perturbed_run_moves_by_rounding_and_is_not_compared(toy_run, toy_requ
     request = checked(toy_request("1-2", perturbation=1e-6, perturbation_seed=3))
     assert request.chosen == ("weights",)
     assert request.command.endswith("--perturb 1e-06 --perturb-seed 3")
-    for result in run_rows(request, start_run(request, tmp_path / "moved")):
+    for result in run_rows_here(request, start_run(request, tmp_path / "moved")):
         usual = toy_run.results.rows[result.row]
         assert result.figures.history != usual.figures.history
         assert result.figures.history[-1].train_loss == pytest.approx(usual.figures.history[-1].train_loss, abs=1e-4)

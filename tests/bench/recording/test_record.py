@@ -14,7 +14,7 @@ from bench.recording.record import record
 from bench.recording.repeats import ON_CPU, ON_GPU
 from bench.request import checked
 from bench.results import Invariant, ResultsError, read_results, write_invariants
-from bench.run import run_rows, start_run
+from bench.run import run_rows_here, start_run
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
 from gptcore.execution import Execution
@@ -153,8 +153,8 @@ def perturbed_results(toy_request, tmp_path):
 
     def run(relative, seed, name, **settings):
         request = replace(checked(toy_request("1-2", perturbation=relative, perturbation_seed=seed)), **settings)
-        results = list(run_rows(request, start_run(request, tmp_path / name)))
-        usual = {result.row: result.digests for result in run_rows(toy_request("1-2"), start_run(toy_request("1-2"), tmp_path / f"{name}-usual"))}
+        results = list(run_rows_here(request, start_run(request, tmp_path / name)))
+        usual = {result.row: result.digests for result in run_rows_here(toy_request("1-2"), start_run(toy_request("1-2"), tmp_path / f"{name}-usual"))}
         return {result.row: replace(result, digests=usual[result.row]) for result in results}
 
     return run

@@ -8,11 +8,11 @@ import pytest
 
 import bench.__main__
 import bench.recording.repeats
-from bench.environment import NUMERICAL_VARIABLES
+from bench.environment import CHECKOUT, NUMERICAL_VARIABLES
 from bench.expectations import ExpectationError
 from bench.options import add_request
 from bench.recording.baselines import repeat_of
-from bench.recording.repeats import CHECKOUT, KERNELS, ON_CPU, ON_GPU, Condition, conditions_for, measure_repeats, run_under, time_apart
+from bench.recording.repeats import KERNELS, ON_CPU, ON_GPU, Condition, conditions_for, measure_repeats, run_under, time_apart
 from bench.results import Results, ResultsError
 from gptcore.errors import UserError
 

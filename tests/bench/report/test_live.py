@@ -21,7 +21,7 @@ import bench
 from bench.__main__ import main
 from bench.progress import RowProgress, RunProgress
 from bench.recording.baselines import repeatable_figures
-from bench.report.live import COLUMNS, Lines, LiveTable, can_live, displaying, duration, fitted, window
+from bench.report.live import COLUMNS, Lines, LiveTable, can_live, displaying, fitted, window
 from bench.results import read_results
 from bench.rows import ROWS, find_row
 from bench.tiers import TIERS
@@ -80,11 +80,6 @@ def test_the_window_holds_the_row_that_runs(n_rows, n_lines, data):
 
 def test_rows_without_room_are_named(run):
     assert drawn(run, width=120, height=10)[-1].endswith("rows 7-19 not shown")
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(-1, "0.0 s"), (9.46, "9.5 s"), (59.96, "1:00"), (245, "4:05"), (3599.7, "1:00:00"), (3723, "1:02:03")])
-def test_durations_are_written_as_people_read_them(seconds, text):
-    assert duration(seconds) == text
 
 
 @given(text=st.text(st.characters(categories=("L", "N", "Zs"))), width=st.integers(1, 20))

@@ -12,21 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from bench.report.text import (
-    TURNS,
-    as_json,
-    cell,
-    clipped,
-    markdown_block,
-    markdown_code,
-    markdown_line,
-    markdown_text,
-    printable,
-    row_ranges,
-    rows_named,
-    say,
-)
-from bench.rows import ROWS, select_rows
+from bench.report.text import TURNS, as_json, cell, clipped, markdown_block, markdown_code, markdown_line, markdown_text, printable, say
 
 NASTY = "\x1b]0;title\x07 \x9b31m [red]a[/] ![b](http://c) <i>&amp;| @who *d* `e` \\"
 
@@ -190,34 +176,6 @@ def test_a_block_of_a_text_shows_its_lines(text):
 @pytest.mark.parametrize(("text", "shown"), [("four", "four"), ("fives", "five … (1 more characters)"), ("", "")])
 def test_a_long_text_is_clipped_and_says_so(text, shown):
     assert clipped(text, 4) == shown
-
-
-# Row numbers
-
-
-@pytest.mark.parametrize(
-    ("numbers", "ranges", "named"),
-    [
-        ((7,), "7", "row 7"),
-        ((7, 1, 3, 2), "1-3,7", "rows 1-3, 7"),
-        ((1, 2), "1-2", "rows 1-2"),
-        ((19, 1, 1, 19), "1,19", "rows 1, 19"),
-        ((5, 5), "5", "row 5"),
-        (range(1, 20), "1-19", "rows 1-19"),
-    ],
-)
-def test_rows_are_named_by_ranges(numbers, ranges, named):
-    assert row_ranges(numbers) == ranges
-    assert rows_named([*numbers]) == named
-
-
-def test_no_rows_are_no_range():
-    assert row_ranges(()) == ""
-
-
-@given(st.sets(st.sampled_from([row.number for row in ROWS]), min_size=1))
-def test_the_command_line_takes_ranges(numbers):
-    assert [row.number for row in select_rows(row_ranges(numbers))] == sorted(numbers)
 
 
 # JSON

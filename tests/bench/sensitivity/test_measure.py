@@ -8,7 +8,6 @@ from rich.console import Console
 import bench.sensitivity.measure
 from bench.recording.repeats import ON_CPU, Condition
 from bench.report.sensitivity import clean_line, defects_line, render_sensitivity, report_sensitivity
-from bench.report.text import row_ranges
 from bench.results import Invariant, Results, ResultsError
 from bench.rows import ROWS, select_rows
 from bench.sensitivity.defects import DEFECTS, Defect, DefectError
@@ -29,6 +28,7 @@ from bench.sensitivity.measure import (
 )
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Judgement, RowVerdict, Verdict
+from bench.wording import row_ranges
 from gptcore.errors import UsageError
 
 MASK = next(defect for defect in DEFECTS if "no causal mask" in defect.name)
