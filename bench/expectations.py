@@ -140,7 +140,7 @@ class TierPolicy:
 
 @dataclass(frozen=True, config=STRICT)
 class Provenance:
-    """Where a baseline comes from."""
+    """Where a baseline comes from.  rows: those that ran with it, such as 1-3,5."""
 
     git_commit: str
     git_dirty: bool
@@ -148,6 +148,7 @@ class Provenance:
     machine: str
     threads: Annotated[int, Field(gt=0)]
     date: Date
+    rows: str
 
 
 @dataclass(frozen=True, config=STRICT)

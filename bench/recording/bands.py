@@ -43,7 +43,7 @@ METHODS = {
     "peak_memory": (
         "Student's prediction interval for the logarithm of one more measurement of the most bytes that the process held beyond what it held before the first "
         "row, or torch on a CUDA device, while the row's own seed ran, its variance pooled and its level as for durations. Only more is judged, beyond the "
-        "interval and 8 MiB: a row that runs without those it shares frozen states with holds less."
+        "interval and 8 MiB, and only in runs of the very rows it was recorded with: what others loaded and share with a row counts as well."
     ),
 }
 

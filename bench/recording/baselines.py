@@ -9,6 +9,7 @@ from bench.expectations import Baseline, DurationPolicy, ExpectationError, Expec
 from bench.recording.bands import METHODS, cost_of, derive_bands, peaks_of, spread_factors
 from bench.recording.traces import grain_of, traces_of
 from bench.results import Results, ResultsError, RowResult, RunInfo
+from bench.wording import row_ranges
 from gptcore.result import Result
 
 RowTimings = Mapping[int, tuple[Timing, ...]]
@@ -95,6 +96,7 @@ def provenance_of(info: RunInfo) -> Provenance:
         machine=environment.device_name,
         threads=environment.threads,
         date=environment.date,
+        rows=row_ranges(info.rows),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.recording.bands import FLAGGED_RUNS, N_ROWS
 from bench.results import Results, RowResult
 from bench.verdicts.verdict import Judgement, RowVerdict, Verdict
+from bench.wording import row_ranges
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.result import Result
 
@@ -123,8 +124,9 @@ def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[Told]
 
 
 def own_command(verdict: RowVerdict, results: Results) -> str:
-    """The command that runs a row alone, with all that the run was asked besides."""
-    return f"{results.info.command} --rows {verdict.row}"
+    """The command that runs a row alone, with all that the run was asked besides; all rows of the run where memory is all that moved, which they share."""
+    moved = {judgement.metric for judgement in verdict.judgements if worth_telling(judgement)}
+    return f"{results.info.command} --rows {row_ranges(results.info.rows) if moved == {'peak_memory'} else verdict.row}"
 
 
 def flipped_texts(verdict: RowVerdict, results: Results) -> tuple[list[str], list[tuple[str, str]]]:

@@ -91,10 +91,10 @@ def judge_time_alone(
     """The duration of a row that ran with random weights, which take as long as any others; all else must be what the expectation had."""
     judgements = []
     if published and does_same_work(row, result, published_digests(row, expectations)):
-        judgements.append(judge_published_duration(figures, published, info, expectations, alone=result.alone))
+        judgements.append(judge_published_duration(result, figures, published, info, expectations))
     if baseline and does_same_work(row, result, baseline.digests):
         policy = expectations.policies[info.tier].duration
-        judgements.append(judge_recorded_duration(figures, baseline, info, policy, alone=result.alone))
+        judgements.append(judge_recorded_duration(result, figures, baseline, info, policy))
     comparable = [replace(judgement, advisory=False) for judgement in judgements if judgement.verdict is not Verdict.NOT_COMPARABLE]
     yield from comparable or [
         Judgement("duration", Verdict.NOT_COMPARABLE, "any", figures.train_seconds, explanation="no duration of this work on a machine like this one is known")

@@ -29,7 +29,7 @@ def judge_against_published(
         return
     for split, accuracy in published.accuracies.items():
         yield judge_published_accuracy(split, figures.counts[split].accuracy, accuracy, expectations.published.reruns[split])
-    yield judge_published_duration(figures, published, info, expectations, alone=result.alone)
+    yield judge_published_duration(result, figures, published, info, expectations)
 
 
 def judge_published_accuracy(split: SplitName, found: float, published: PublishedAccuracy, reruns: int) -> Judgement:

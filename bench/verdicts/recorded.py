@@ -31,7 +31,7 @@ def judge_against_baseline(result: RowResult, figures: Result, baseline: Baselin
         yield from (judgement for judgement in judge_traces(figures, baseline) if not (info.plain and judgement.metric == "weight_norm"))
     for metric in SEED_METRICS:
         yield judge_metric(metric, result, figures, baseline, same_seed=not changed)
-    yield judge_recorded_duration(figures, baseline, info, policy.duration, alone=result.alone)
+    yield judge_recorded_duration(result, figures, baseline, info, policy.duration)
     if memory := judge_peak_memory(result, baseline, info, policy.duration):
         yield memory
 

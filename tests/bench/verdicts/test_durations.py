@@ -24,11 +24,11 @@ def timed(recorded):
 
 
 @pytest.fixture(scope="session")
-def against_recorded(timed, figures, run_info):
+def against_recorded(timed, row_result, figures, run_info):
     """Judges seconds against four timings; keyword arguments are the run's."""
 
     def judge(seconds, baseline=timed, policy=SECONDS, **info):
-        return judge_recorded_duration(figures(seconds=seconds), baseline, run_info(tier="full", **info), policy)
+        return judge_recorded_duration(row_result(), figures(seconds=seconds), baseline, run_info(tier="full", **info), policy)
 
     return judge
 
@@ -85,13 +85,12 @@ def test_a_pace_that_the_calibration_tells_is_allowed_for_where_the_tier_says_so
 
 
 @pytest.fixture(scope="session")
-def against_published(expectations, figures, run_info):
+def against_published(expectations, row_result, figures, run_info):
     """Judges seconds against row 1's 0.28 published minutes; keyword arguments are the run's."""
 
     def judge(seconds, device_name="NVIDIA A100-SXM4-40GB", tier="full", **info):
-        return judge_published_duration(
-            figures(seconds=seconds), expectations.published.rows[1], run_info(tier=tier, device_name=device_name, **info), expectations
-        )
+        published, run = expectations.published.rows[1], run_info(tier=tier, device_name=device_name, **info)
+        return judge_published_duration(row_result(), figures(seconds=seconds), published, run, expectations)
 
     return judge
 
@@ -138,12 +137,11 @@ def test_groups_that_agree_leave_no_reach_and_single_values_tell_none():
         pooled_reach([[1.0], [2.0]], 0.01)
 
 
-def test_what_a_worker_took_is_not_judged(timed, figures, run_info, expectations):
-    info = run_info(tier="full")
-    judgement = judge_recorded_duration(figures(seconds=1000.0), timed, info, SECONDS, alone=False)
+def test_what_a_worker_took_is_not_judged(timed, row_result, figures, run_info, expectations):
+    slow, alone, beside_others = figures(seconds=1000.0), row_result(), row_result(alone=False)
+    judgement = judge_recorded_duration(beside_others, slow, timed, run_info(tier="full"), SECONDS)
     assert (judgement.verdict, judgement.advisory) == (Verdict.NOT_COMPARABLE, True)
     assert "measured in a worker" in judgement.explanation
-    hardware = run_info(tier="full", device_name=expectations.published.hardware)
-    published = expectations.published.rows[1]
-    assert judge_published_duration(figures(seconds=1000.0), published, hardware, expectations).verdict is Verdict.REGRESSED
-    assert judge_published_duration(figures(seconds=1000.0), published, hardware, expectations, alone=False).verdict is Verdict.NOT_COMPARABLE
+    hardware, published = run_info(tier="full", device_name=expectations.published.hardware), expectations.published.rows[1]
+    assert judge_published_duration(alone, slow, published, hardware, expectations).verdict is Verdict.REGRESSED
+    assert judge_published_duration(beside_others, slow, published, hardware, expectations).verdict is Verdict.NOT_COMPARABLE

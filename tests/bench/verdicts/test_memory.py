@@ -5,7 +5,10 @@ import pytest
 
 from bench.expectations import DurationPolicy, Timing
 from bench.recording.baselines import with_cost_bands
-from bench.report.table import explain, table_cells
+from bench.report.table import explain, own_command, table_cells
+from bench.results import Results
+from bench.rows import find_row
+from bench.verdicts.judge import judge_row
 from bench.verdicts.memory import GRAIN, judge_peak_memory
 from bench.verdicts.verdict import Verdict
 
@@ -67,9 +70,10 @@ def test_measurements_that_agree_to_the_byte_leave_the_grain(recorded, judged):
         ({"device_name": "Slow CPU"}, "measured on Fast CPU, threads: 2; this is another machine"),
         ({"threads": 3}, "measured on Fast CPU, threads: 2; this is another machine"),
         ({"plain": True}, "the plain way is for audits"),
+        ({"rows": (1, 2)}, "recorded in a run of rows 1; a row holds what others left, too"),
     ],
 )
-def test_another_machine_other_threads_and_the_plain_way_are_not_comparable(judged, info, reason):
+def test_another_machine_other_threads_other_rows_and_the_plain_way_are_not_comparable(judged, info, reason):
     judgement = judged(10**12, **info)
     assert (judgement.verdict, judgement.explanation, judgement.advisory) == (Verdict.NOT_COMPARABLE, reason, True)
 
@@ -99,3 +103,16 @@ def test_what_a_worker_held_is_not_judged(measured, row_result, run_info):
     judgement = judge_peak_memory(row_result(peak_memory=10**12, alone=False), measured.baselines["smoke"]["cpu"][1], run_info(), FAILS)
     assert (judgement.verdict, judgement.advisory) == (Verdict.NOT_COMPARABLE, True)
     assert "measured in a worker" in judgement.explanation
+
+
+def test_where_memory_is_all_that_moved_the_command_runs_all_rows_that_share_it(measured, row_result, run_info):
+    run = run_info(rows=(1,))
+    result = row_result(peak_memory=2 * 10**9)
+    baseline = measured.baselines["smoke"]["cpu"][1]
+    beside = replace(baseline, provenance=replace(baseline.provenance, rows="1-3"))
+    expectations = replace(measured, baselines={"smoke": {"cpu": {1: beside}}})
+    info = replace(run, rows=(1, 2, 3))
+    verdict = judge_row(find_row(1), result, info, expectations)
+    assert own_command(verdict, Results(info, {1: result})).endswith(" --rows 1-3")
+    fallen = judge_row(find_row(1), row_result(figures=None, error="broken"), info, expectations)
+    assert own_command(fallen, Results(info, {1: result})).endswith(" --rows 1")
