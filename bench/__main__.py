@@ -1,10 +1,11 @@
 """The commands: `python -m bench list | run | check | fetch | doctor | verify | record | show | summary | report | history | findings | ...`."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from bench.comparison.bisect import bisect as find_first_bad
 from bench.comparison.compare import compare_folders, exit_code
 from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.doctor.examination import device_or_finding, examination
+from bench.executors.choice import Executor
 from bench.executors.running import run_rows
 from bench.expectations import load_expectations
 from bench.fetching import bring_all, wanted
@@ -23,7 +25,7 @@ from bench.finishing import finish
 from bench.folders import default_folder, latest_folder
 from bench.history import read_history
 from bench.invariants import check_invariants
-from bench.options import device_name, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
+from bench.options import device_name, executor_from, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
 from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
@@ -150,7 +152,8 @@ def verify_rows(options: argparse.Namespace) -> int:
 def doctor(options: argparse.Namespace) -> int:
     """`doctor`: whether this machine can run what is asked.  Returns 1 where it cannot run all of it."""
     device, known = device_or_finding(device_name(options))
-    examined = examination(unchecked(options, device), load_expectations(options.expected), options.out, known)
+    request = replace(unchecked(options, device), executor=executor_from(options) or Executor())
+    examined = examination(request, load_expectations(options.expected), options.out, known)
     if options.json:
         print(as_json(examination_object(examined)))
     else:
@@ -189,7 +192,9 @@ def record_rows(options: argparse.Namespace) -> int:
 def speed(options: argparse.Namespace) -> int:
     """`speed`: time rows plain and fast, and write the table."""
     path = options.out or default_folder("speed").with_suffix(".md")
-    command = f"python -m bench speed --rows {options.rows} --limit-train {options.limit_train} --device {options.device}"
+    words = ["--rows", options.rows, "--limit-train", str(options.limit_train), "--device", options.device]
+    words += ["--threads", str(options.threads)] if options.threads else []
+    command = f"python -m bench speed {shlex.join(words)}"
     time_rows(select_rows(options.rows), options.limit_train, pick_device(options.device), set_threads(options.threads), path, command, make_console())
     return 0
 

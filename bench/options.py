@@ -280,6 +280,7 @@ def add_commands_of_the_published(commands: "argparse._SubParsersAction[argparse
     )
     add_request(examining.add_argument)
     add_out(examining.add_argument)
+    add_executor(examining.add_argument)
     examining.add_argument("--json", action="store_true", help="print one JSON object and nothing else (keys: bench/report/doctor.py)")
     fetching = commands.add_parser(
         "fetch",

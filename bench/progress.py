@@ -53,7 +53,7 @@ class RowProgress:
                 self.accuracies = (event.train_accuracy, event.validation_accuracy)
             case Progress("frozen pass", done, of):
                 # One is reported before it is computed, and after.
-                self.phase = f"frozen pass {done}/{of}"
+                self.phase = f"frozen pass {done / of:.0%}"
                 if self.pass_began is None:
                     self.pass_began = now
                 else:
@@ -65,8 +65,8 @@ class RowProgress:
                 self.phase = f"training {self.steps:.0%}"
             case Progress("final counts", done, of):
                 self.phase = f"counting {done}/{of}"
-            case Progress(phase, done, of):
-                self.phase = f"{phase} {done}/{of}"
+            case Progress("further seeds", done, of):
+                self.phase = f"seeds {done}/{of}"
 
     def end(self, result: RowResult, verdict: RowVerdict, now: float) -> None:
         """Take in what came of the row."""

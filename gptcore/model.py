@@ -1,6 +1,6 @@
 """GPT-2, whole: configuration, attention, block, network.  (Radford et al. 2019; SPEC §3)
 
-Notation here and everywhere: B batch, T tokens, D width, H heads, E head width, V vocabulary.
+Notation here and everywhere: B batch, T tokens, D width, H heads, E head width, V vocabulary, R LoRA rank, N examples, S seeds side by side.
 Linear layers are built in the order query, key, value, output, up, down, because random initialisation draws in that order.
 """
 
@@ -26,6 +26,9 @@ class GPTConfig:
     context_length: int = 1024
 
     def __post_init__(self) -> None:
+        sizes = ("width", "n_layer", "n_head", "vocabulary_size", "context_length")
+        if too_small := [name for name in sizes if getattr(self, name) < 1]:
+            raise UsageError(f"{too_small[0]} {getattr(self, too_small[0])} of {self.name} is too small: give at least 1")
         if self.width % self.n_head:
             raise UsageError(f"width {self.width} of {self.name} is not a multiple of its {self.n_head} heads: change one of the two")
 

@@ -10,7 +10,7 @@ import torch
 from bench.doctor.files import caches_can_be_written, data_is_here, no_other_process_works, vocabulary_is_here, weights_are_here
 from bench.doctor.finding import Finding, State, Visit, examine
 from bench.doctor.machine import clock_is_right, device_computes, disk_suffices, machine_is_idle, memory_suffices
-from bench.doctor.options import request_is_possible, results_are_new
+from bench.doctor.options import request_is_possible, results_are_new, rows_can_run_there
 from bench.doctor.prognosis import Prognosis, durations_are_known, prognoses
 from bench.doctor.software import settings_move_no_figure, threads_are_the_recorded_ones, versions_are_supported, versions_are_the_recorded_ones
 from bench.expectations import Expectations
@@ -22,6 +22,7 @@ from gptcore.errors import UserError
 LOOKS = (
     request_is_possible,
     results_are_new,
+    rows_can_run_there,
     device_computes,
     memory_suffices,
     durations_are_known,
@@ -66,7 +67,8 @@ def device_or_finding(name: str) -> tuple[torch.device, Sequence[Finding]]:
 def examination(request: Request, expectations: Expectations, out: Path | None, known: Sequence[Finding] = ()) -> Examination:
     """Everything that can be told of a request on this machine, beside what is known already."""
     visit = Visit(request, expectations, out or default_folder(request.tier.name))
-    findings = (*known, *examine(visit, LOOKS))
+    told = {finding.about for finding in known}
+    findings = (*known, *(finding for finding in examine(visit, LOOKS) if finding.about not in told))
     expected: list[Prognosis] = []
     with suppress(Exception):  # what is wrong with them a look has told
         expected = [*prognoses(visit)]

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.doctor.finding import Finding, State, Visit
+from bench.executors.check import check_executor, runs_here
+from bench.executors.choice import EXECUTORS
 from bench.request import checked
 from bench.results import check_new
 from bench.tiers import embedded_inputs
@@ -15,6 +17,16 @@ def request_is_possible(visit: Visit) -> Iterator[Finding]:
     """options: whether `run` takes them."""
     checked(replace(visit.request, tier=replace(visit.request.tier, gather=without_downloads)))
     yield Finding("options", State.OK, "`run` takes them")
+
+
+def rows_can_run_there(visit: Visit) -> Iterator[Finding]:
+    """executor: whether rows can run where they are asked to, if that is elsewhere than in one process here."""
+    check_executor(visit.request)
+    if not runs_here(visit.request):
+        executor = visit.request.executor
+        how_many = "" if executor.workers is None else f", {executor.workers} at once"
+        others = "" if executor.name == "local" else "; what else stands here is of this machine, and must hold of the others as well"
+        yield Finding("executor", State.OK, f"rows can run {EXECUTORS[executor.name]}{how_many}{others}")
 
 
 def without_downloads(experiment: Experiment, sources: Sources) -> Inputs:

@@ -43,7 +43,7 @@ def check_executor(request: Request) -> None:
     executor, device = request.executor, request.device
     package = PACKAGES.get(executor.name)
     if package and find_spec(package) is None:
-        raise UsageError(f"--executor {executor.name} needs the package {package}: install it with `python -m pip install --editable '.[{executor.name}]'`")
+        raise UsageError(f"--executor {executor.name} needs the package {package}: install it with `python -m pip install {package}`")
     if executor.name == "local" and device == torch.device("cuda") and (executor.workers or 1) > max(1, n_gpus := len(gpus_alike())):
         gpus = "1 GPU of this machine that is" if n_gpus == 1 else f"{n_gpus} GPUs of this machine that are"
         raise UsageError(f"--workers {executor.workers} is more than the {gpus} like its first one: rows get one each")

@@ -53,15 +53,15 @@ def test_a_row_tells_where_it_is():
         row.hear(event, 1.0)
         phases.append((row.phase, row.epoch))
     assert phases == [
-        ("frozen pass 0/2", 0),
-        ("frozen pass 1/2", 0),
+        ("frozen pass 0%", 0),
+        ("frozen pass 50%", 0),
         ("training 12%", 1),
         ("training 12%", 1),
         ("training 50%", 1),
         ("training 50%", 1),
         ("training 62%", 2),
         ("counting 0/3", 2),
-        ("further seeds 1/3", 2),
+        ("seeds 1/3", 2),
     ]
     assert (row.loss, row.accuracies) == (0.75, (0.9, 0.8))
 

@@ -101,3 +101,10 @@ def test_the_four_sizes_are_the_published_ones():
 def test_heads_must_divide_the_width():
     with pytest.raises(UsageError, match="width 10 of odd is not a multiple of its 3 heads"):
         GPTConfig("odd", width=10, n_layer=1, n_head=3)
+
+
+@pytest.mark.parametrize("name", ["width", "n_layer", "n_head", "vocabulary_size", "context_length"])
+@pytest.mark.parametrize("size", [0, -2])
+def test_a_size_below_one_is_refused(name, size):
+    with pytest.raises(UsageError, match=rf"{name} {size} of none is too small: give at least 1"):
+        GPTConfig("none", **{"width": 8, "n_layer": 1, "n_head": 2} | {name: size})

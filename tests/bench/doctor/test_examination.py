@@ -268,11 +268,18 @@ def test_the_command_exits_with_1_where_a_row_cannot_run(capsys, expected_file):
     assert said["rows"][0]["row"] == 3
 
 
+def test_where_rows_are_to_run_is_looked_at_too(capsys, expected_file):
+    assert main(["doctor", "--rows", "3", "--workers", "2", "--expected", str(expected_file), "--json"]) == 0
+    findings = {finding["about"]: finding["sentence"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert findings["executor"] == "rows can run on this machine, 2 at once"
+
+
 def test_a_device_that_is_not_here_does_not_end_the_examination(capsys, expected_file, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["doctor", "--rows", "3", "--device", "cuda", "--expected", str(expected_file), "--json"]) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert "--device cuda is not available on this machine" in findings[0]["sentence"]
+    assert [finding["about"] for finding in findings].count("device") == 1  # the CPU in its place is no news
     assert len(findings) > 8
 
 
@@ -294,6 +301,8 @@ def test_nothing_is_downloaded(asked, found, monkeypatch):
         (["--precision", "tf32"], "options", "tf32"),
         (["--checkpoint-every", "0"], "options", "--checkpoint-every 0 is not possible"),
         (["--tier", "full", "--timing-only", "--weights-dir", "mine"], "options", "leave the folder of weights out"),
+        (["--executor", "slurm"], "executor", "there is no Slurm on this machine"),
+        (["--workers", "2", "--perturb", "1e-6"], "executor", "--perturb works in one process"),
         (["--out", "taken"], "results", "taken is not empty or no folder"),
         (["--out", "taken/file"], "results", "taken/file is not empty or no folder"),
     ],

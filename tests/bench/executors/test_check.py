@@ -75,7 +75,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(bench.executors.check, "find_spec", lambda asked: None)
     assert main(["run", "--rows", "1", "--executor", name, "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert said == f"error: --executor {name} needs the package {package}: install it with `python -m pip install --editable '.[{name}]'`\n"
+    assert said == f"error: --executor {name} needs the package {package}: install it with `python -m pip install {package}`\n"
     assert not (tmp_path / "run").exists()
 
 
