@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from bench.request import Request
-from bench.tiers import speaking_our_flags
 from gptcore.dataset import read_csv_folder
 from gptcore.download import Progress
 from gptcore.errors import UserError
@@ -82,8 +81,7 @@ def bring(thing: Wanted, progress: Progress) -> Brought:
         progress(done, total)
 
     try:
-        with speaking_our_flags():
-            path = thing.bring(hear)
+        path = thing.bring(hear)
         size = path.stat().st_size if path.is_file() else None
     except UserError as error:
         return Brought(thing.about, thing.rows, "missing", None, None, str(error))

@@ -3,19 +3,15 @@
 Smoke and full differ in nothing else.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.results import TierName
 from bench.smoke.messages import smoke_dataset
 from bench.smoke.miniatures import miniature, weights_of
 from bench.smoke.tokenizer import smoke_tokenizer
-from gptcore.errors import AssetError
 from gptcore.experiment import Experiment
 from gptcore.inputs import Inputs, Sources, gather_inputs
-
-OUR_FLAGS = {"--weights_dir": "--weights-dir", "--weights random": "--timing-only"}  # for those of `python -m gptcore`
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Tier:
     gather: Callable[[Experiment, Sources], Inputs]
     takes_sources: bool = False
     default_device: str = "cpu"
-    threads: int | None = 1
+    threads: int | None = 1  # the quickest for miniatures, and sums come out the same whatever the number of cores
     recorded_seeds: int = 20
     records_repeats: bool = True
 
@@ -41,24 +37,6 @@ class Tier:
 def full_size(experiment: Experiment) -> Experiment:
     """The experiment as published."""
     return experiment
-
-
-@contextmanager
-def speaking_our_flags() -> Iterator[None]:
-    """What gptcore advises where an asset is missing, in the flags that are known here."""
-    try:
-        yield
-    except AssetError as error:
-        said = str(error)
-        for theirs, ours in OUR_FLAGS.items():
-            said = said.replace(theirs, ours)
-        raise AssetError(said) from error
-
-
-def published_inputs(experiment: Experiment, sources: Sources) -> Inputs:
-    """What was published, but for what the sources name.  Raises UserError for what is missing."""
-    with speaking_our_flags():
-        return gather_inputs(experiment, sources)
 
 
 def embedded_inputs(experiment: Experiment, sources: Sources) -> Inputs:  # noqa: ARG001 - every tier is asked the same way
@@ -78,17 +56,12 @@ TIERS: dict[str, Tier] = {
             "miniature GPTs on embedded texts, CPU, half a minute",
             miniature,
             embedded_inputs,
-            takes_sources=False,
-            default_device="cpu",
-            threads=1,  # the quickest for miniatures, and sums come out the same whatever the number of cores
-            recorded_seeds=20,
-            records_repeats=True,
         ),
         Tier(
             "full",
             "GPT-2 on the SMS Spam Collection, as published",
             full_size,
-            published_inputs,
+            gather_inputs,
             takes_sources=True,
             default_device="auto",
             threads=None,

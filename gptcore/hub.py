@@ -73,7 +73,7 @@ def download_pretrained(pinned: PinnedWeights, progress: Progress = lambda done,
     except Exception as error:  # whatever the Hub's client and the clients below it raise, there are no weights
         raise AssetError(
             f"{pinned.repository} could not be downloaded ({what_the_hub_lacked(error)}): mend that and run again, or name a folder that holds "
-            f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
+            f"{pinned.repository.split('/')[1]}/{FILE_NAME} with --weights-dir or GPTCORE_WEIGHTS_DIR"
         ) from error
 
 

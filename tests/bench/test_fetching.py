@@ -149,8 +149,7 @@ def test_weights_that_cannot_be_had_are_told_with_flags_that_bench_knows(publish
     monkeypatch.setattr("gptcore.hub.get_hf_file_metadata", lambda *arguments, **keywords: 1 / 0)
     assert main(["fetch", "--rows", "1"]) == 2
     said = capsys.readouterr().err
-    assert "with --weights-dir or GPTCORE_WEIGHTS_DIR, or use --timing-only" in said
-    assert "--weights random" not in said
+    assert "with --weights-dir or GPTCORE_WEIGHTS_DIR" in said
 
 
 def test_a_damaged_file_is_told_and_never_replaced(published, capsys, tmp_path):

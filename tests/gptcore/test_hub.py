@@ -54,9 +54,7 @@ def test_whatever_the_hubs_client_raises_is_one_sentence_with_the_remedies(error
         raise error
 
     monkeypatch.setattr(gptcore.hub, "hf_hub_download", fail)
-    remedies = (
-        r"mend that and run again, or name a folder that holds gpt2/model\.safetensors with --weights_dir or GPTCORE_WEIGHTS_DIR, or use --weights random"
-    )
+    remedies = r"mend that and run again, or name a folder that holds gpt2/model\.safetensors with --weights-dir or GPTCORE_WEIGHTS_DIR"
     with pytest.raises(AssetError, match=rf"^openai-community/gpt2 could not be downloaded \(.*{reason}\): {remedies}$"):
         find_pretrained(SMALL)
 
