@@ -42,7 +42,7 @@ def add_execution_flags(add: Callable[..., Any]) -> None:
         help="compile what trains above a frozen part where batches have one shape, with CUDA graphs on CUDA; compiling counts as training time",
     )
     add("--memory-budget", type=float, metavar="GIB", help="memory for the states of the frozen part, else they go to disk (default: half of what is free)")
-    add("--keep-states", type=float, metavar="GIB", help="keep the states of the frozen part on disk between runs, at most this much (see `bench cache`)")
+    add("--keep-states", type=float, metavar="GIB", help="keep the states of the frozen part on disk between runs, at most this much")
     add("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
 
 

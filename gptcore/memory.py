@@ -84,10 +84,10 @@ def memory_at_rest(device: torch.device) -> int:
 def watch_memory(device: torch.device, at_rest: int = 0) -> Callable[[], int | None]:
     """Release what nothing uses, and watch from now on: returns what tells the most bytes that were held since, None where the system does not.
 
-    On CUDA that is what torch held on the device.  On a CPU it is the peak of the process's resident memory above `at_rest`, so that it does not matter
-    who runs the rows: pytest's own 13 MB are not a row's.  It is not the rise above the row's own start, which depends on what ran before, 66 MB for a
-    first row and 2 MB for the same row as fourth, since who comes first loads kernels and the states that others share; and of a leak that would tell
-    nothing.  Without the release peaks crept upwards from row to row.
+    On CUDA that is what torch held on the device.  On a CPU it is the peak of the process's resident memory above `at_rest`, so that what else
+    lives in the process does not count: a test runner held 13 MB.  It is not the rise above where the computation began, which depends on what ran
+    before, 66 MB for a first one and 2 MB for the same one as fourth, since who comes first loads kernels and the states that others share; and of a leak
+    that would tell nothing.  Without the release peaks crept upwards from one to the next.
     """
     release_memory(device)
     if device.type == "cuda":

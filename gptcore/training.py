@@ -31,7 +31,7 @@ from gptcore.stopwatch import Stopwatch
 from gptcore.weights import pretrained_gpt, random_gpt
 
 SEEDS_AT_ONCE = 20
-WIDTH_THAT_FILLS_A_CPU = 256  # on two cores side by side was faster at the smoke tier's widths and slower at 768; the border between is a guess
+WIDTH_THAT_FILLS_A_CPU = 256  # on two cores side by side was faster at widths of 52 to 64 and slower at 768; the border between is a guess
 
 
 def finetune(
