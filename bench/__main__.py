@@ -17,10 +17,10 @@ from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.doctor.examination import device_or_finding, examination
 from bench.executors.choice import Executor
 from bench.executors.running import run_rows
-from bench.expectations import load_expectations
+from bench.expectations import Expectations, load_expectations
 from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
-from bench.findings.evidence import evidence_of, recorded_evidence
+from bench.findings.evidence import evidence_of, from_results, recorded_evidence
 from bench.finishing import finish
 from bench.folders import default_folder, latest_folder
 from bench.history import read_history
@@ -110,22 +110,28 @@ def run(options: argparse.Namespace) -> int:
             display.pass_to("checking invariants")
             check_invariants(request, folder)
         code = report(folder, finish(folder, expectations, strictness, suite.rows), options)
-        if suite is PUBLISHED:
-            say(terminal, page_line(folder, judging_flags(options)))
+        say(terminal, page_line(folder, suite.command, judging_flags(options)))
         return code
 
 
 def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
-    results = read_results(options.results)
+    results, _, verdicts = judged(options.results, options)
+    return report(options.results, (results, verdicts), options)
+
+
+def judged(folder: Path, options: argparse.Namespace) -> tuple[Results, Expectations, list[RowVerdict]]:
+    """A past result, what is expected of it, and the verdict on each row.  Raises UserError where that cannot be, as for a run of another suite."""
     suite: Suite = options.suite
+    results = read_results(folder)
+    suite.check_own(results.info, folder)
     expectations = suite.expectations(options.expected)
-    return report(options.results, (results, judge(results, expectations, strictness_from(options), suite.rows)), options)
+    return results, expectations, judge(results, expectations, strictness_from(options), suite.rows)
 
 
-def report(folder: Path, judged: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
+def report(folder: Path, ended: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
     """Print results with their verdicts as asked.  Returns the exit code they deserve."""
-    results, verdicts = judged
+    results, verdicts = ended
     if options.json:
         print(as_json(judged_object(folder, results, verdicts)))
     else:
@@ -263,9 +269,8 @@ def show(options: argparse.Namespace) -> int:
 
 def summary(options: argparse.Namespace) -> int:
     """`summary`: write what a pull request shows of a past result, whatever its verdict."""
-    limit, results = check_limit(options.limit), read_results(options.results)
-    verdicts = judge(results, options.suite.expectations(options.expected), strictness_from(options), options.suite.rows)
-    base = options.against
+    limit, base = check_limit(options.limit), options.against
+    results, _, verdicts = judged(options.results, options)
     against = Against(str(base), str(options.results), compare_folders(base, options.results)) if base else None
     text = render_summary(results, verdicts, limit, against)
     if options.out is None:
@@ -283,12 +288,12 @@ def report_page(options: argparse.Namespace) -> int:
     with page_makers():
         from bench.report.page.write import write_report
     folder = options.results or latest_folder()
-    results, expectations = read_results(folder), load_expectations(options.expected)
-    verdicts = judge(results, expectations, strictness_from(options))
+    results, expectations, verdicts = judged(folder, options)
     base = (str(options.against), read_results(options.against)) if options.against else None
     out = options.out or folder / "report.html"
-    plots = plots_folder(options, out)
-    print(write_report(results, verdicts, expectations, folder, out, base=base, plots_folder=plots, judging=judging_flags(options)))
+    findings = judge_findings(from_results(results)) if options.suite is PUBLISHED else ()
+    plots, command, judging = plots_folder(options, out), options.suite.command, judging_flags(options)
+    print(write_report(results, verdicts, findings, expectations, folder, out, base=base, plots_folder=plots, judging=judging, command=command))
     return 0
 
 
@@ -296,7 +301,8 @@ def history(options: argparse.Namespace) -> int:
     """`history`: many results folders in order of time."""
     if options.plots and not options.out:
         raise UsageError("--plots saves the plots of a page: name the page with --out")
-    found = read_history(options.folder, load_expectations(options.expected))
+    suite: Suite = options.suite
+    found = read_history(options.folder, suite.expectations(options.expected), suite.folder)
     show_history(make_console(), found, options.format)
     if options.out:
         with page_makers():
@@ -317,7 +323,9 @@ def page_makers() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UsageError(f"pages need {error.name}, which is not installed: python -m pip install --editable '.[report]'") from error
+        raise UsageError(
+            f"pages need {error.name}, which is not installed: python -m pip install 'finetuning-benchmarks[report]', or --editable '.[report]' in its checkout"
+        ) from error
 
 
 COMMANDS = {

@@ -17,5 +17,5 @@ def latest_folder(folder: Path = RESULTS) -> Path:
     """The results folder in `folder` whose run began last.  Raises ResultsError where there is none."""
     found = [*folder.glob(f"*/{RUN_FILE}")]
     if not found:
-        raise ResultsError(f"{folder} holds no results folder: name one that `python -m bench run` wrote")
+        raise ResultsError(f"{folder} holds no results folder: name one that the command `run` wrote")
     return max(found, key=lambda path: path.lstat().st_mtime).parent

@@ -114,10 +114,10 @@ def read_history(folder: Path, expectations: Expectations, repository: Path | No
         if (tier := results.info.tier) in expectations.policies:
             found[place] = results
         else:
-            skipped.append(f"{place} is of the {tier} tier, of which the file of expectations says nothing: name the one of its suite with --expected")
+            skipped.append(f"{place} is of the {tier} tier, of which the file of expectations says nothing: look at it with the commands of its own suite")
     if not found:
         unread = f" that can be read (the first problem: {skipped[0]})" if skipped else ""
-        raise ResultsError(f"{folder} holds no results folder{unread}: name a folder with the results of `python -m bench run` below it")
+        raise ResultsError(f"{folder} holds no results folder{unread}: name a folder with results of the command `run` below it")
     commits = known_commits({results.info.environment.git_commit for results in found.values()}, repository or Path.cwd())
     runs = {place: run_of(place.relative_to(folder).as_posix(), results.info, commits) for place, results in found.items()}
     is_known = all(run.commit in commits for run in runs.values())

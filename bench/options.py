@@ -260,11 +260,12 @@ def make_parser(suite: Suite = PUBLISHED) -> argparse.ArgumentParser:
     summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
     summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
     summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
+    reporting, looking_back = add_report(commands), add_history(commands)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))
-    for command in (running, checking, recording, showing, summing):
+    for command in (running, checking, recording, showing, summing, reporting, looking_back):
         add_expected(command.add_argument, suite)
-    for command in (running, checking, showing, summing):
+    for command in (running, checking, showing, summing, reporting):
         add_strictness(command.add_argument)
     for command in (running, checking, showing):
         add_output(command.add_argument)
@@ -291,8 +292,6 @@ def add_commands_of_the_published(commands: "argparse._SubParsersAction[argparse
     fetching.set_defaults(tier="full")
     fetching.add_argument("--quiet", action="store_true", help="print only what is missing")
     fetching.add_argument("--json", action="store_true", help="print one JSON object on standard output (keys: bench/report/fetching.py)")
-    reporting, looking_back = add_report(commands), add_history(commands)
-    add_strictness(reporting.add_argument)
     add_speed(commands)
     finding = commands.add_parser("findings", help="judge the publication's twelve findings", allow_abbrev=False)
     finding.add_argument("results", type=path_argument, nargs="?", help="a results folder (default: the published figures, then every recorded baseline)")
@@ -319,5 +318,5 @@ def add_commands_of_the_published(commands: "argparse._SubParsersAction[argparse
     measuring.add_argument("--judge-again", action="store_true", help="run nothing: judge the runs that an earlier measurement left in --out once more")
     measuring.add_argument("--only", metavar="TEXT", help="only defects with this in their name or module")
     add_out(measuring.add_argument)
-    for command in (examining, finding, measuring, reporting, looking_back):
+    for command in (examining, finding, measuring):
         add_expected(command.add_argument)

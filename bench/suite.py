@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.expectations import DEFAULT_PATH, NOTHING_PUBLISHED, DurationPolicy, Expectations, TierPolicy, load_expectations
-from bench.results import TIER_NAME
+from bench.results import TIER_NAME, RunInfo
 from bench.rows import LARGEST_NUMBER, ROWS, Row
 from bench.tiers import TIERS, Tier
 from gptcore.errors import UsageError
@@ -55,6 +55,13 @@ class Suite:
         """What a person types to start its commands."""
         return shlex.join(("python", *self.program))
 
+    def check_own(self, info: RunInfo, folder: Path) -> None:
+        """Raise UsageError where the run in a folder is of a tier that the suite does not have, with the way to read it."""
+        if info.tier not in self.tiers:
+            raise UsageError(
+                f"{folder} is of the {info.tier} tier of another suite: read it with that suite's own commands, as it was run with `{info.command}`"
+            )
+
     def expectations(self, path: Path | None = None) -> Expectations:
         """What is expected, of the suite's own file or another one; of a suite whose own file does not exist yet nothing, so that it can be recorded.
 
@@ -74,8 +81,8 @@ PUBLISHED = Suite(ROWS, TIERS, DEFAULT_PATH)
 
 
 def run_command(suite: Suite | Callable[[], Suite], arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary` and `cache`: the one on this process's command line
-    unless another is given.
+    """Run one of the commands `list`, `run`, `check`, `verify`, `record`, `show`, `summary`, `report`, `history` and `cache`: the one on this process's
+    command line unless another is given.
 
     suite: a suite, or a function that makes it, whose UserErrors are then told in one sentence, too.
     Returns the exit code: 0 where every row holds, 1 where one does not, 2 for what the person can mend, 130 or 143 when stopped.

@@ -121,9 +121,9 @@ def print_told(console: Console, told: Told) -> None:
         say(console, f"  {line}")
 
 
-def page_line(folder: Path, judging: Sequence[str] = ()) -> str:
-    """How to see a run in a browser.  judging: flags that had it judged in another way than the usual."""
-    return f"as a page for a browser: python -m bench report {shlex.join((str(folder), *judging))}"
+def page_line(folder: Path, command: str = "python -m bench", judging: Sequence[str] = ()) -> str:
+    """How to see a run in a browser.  command: what starts the suite's.  judging: flags that had it judged in another way than the usual."""
+    return f"as a page for a browser: {command} report {shlex.join((str(folder), *judging))}"
 
 
 def print_environment(console: Console, results: Results) -> None:

@@ -22,5 +22,5 @@ def test_the_latest_run_is_the_one_that_began_last_whatever_it_is_called(results
 
 
 def test_without_any_run_there_is_no_latest_one(tmp_path):
-    with pytest.raises(ResultsError, match=r"holds no results folder: name one that `python -m bench run` wrote"):
+    with pytest.raises(ResultsError, match=r"holds no results folder: name one that the command `run` wrote"):
         latest_folder(tmp_path)

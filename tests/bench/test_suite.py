@@ -1,7 +1,9 @@
+import html
 import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,6 +87,44 @@ def test_what_a_run_leaves_ready_makes_the_next_one_hold(run_here, recorded, own
     assert "mine" in capsys.readouterr().out
 
 
+def test_its_report_speaks_of_its_own_commands_and_of_no_publication(run_here, recorded, tmp_path, capsys):
+    assert run_here("run", "--out", "second run") == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == "as a page for a browser: python mine.py report 'second run'"
+    assert run_here("report", "second run", "--against", "second run", "--plots") == 0
+    assert capsys.readouterr().out == f"{Path('second run', 'report.html')}\n"
+    page = html.unescape((tmp_path / "second run" / "report.html").read_text())
+    assert "All 2 rows hold" in page
+    for command in ("run --tier own --device cpu --rows 3,12", "check 'second run'", "report 'second run' --against 'second run'"):
+        assert f"<code>python mine.py {command}</code>" in page
+    assert "python -m bench" not in page
+    assert not {"published", "findings", "a100"} & set(re.findall(r"[a-z0-9]+", page.lower()))
+    assert not (tmp_path / "second run" / "report-plots" / "findings.svg").exists()
+
+
+def test_its_report_is_of_the_latest_run_and_judges_as_asked(run_here, recorded, capsys):
+    assert run_here("run") == 0
+    capsys.readouterr()
+    assert run_here("report", "--lenient") == 0
+    page = Path(capsys.readouterr().out.strip())
+    assert page.parent.parent == Path("results")
+    assert f"<code>python mine.py check {page.parent} --lenient</code>" in page.read_text()
+
+
+def test_a_report_without_expectations_says_that_every_row_is_missing(run_here, first_run, tmp_path):
+    assert run_here("report", first_run, "--out", tmp_path / "page.html") == 0
+    assert "2 of 2 rows do not hold" in (tmp_path / "page.html").read_text()
+
+
+def test_its_history_is_of_its_own_runs(run_here, recorded, first_run, toy_run, tmp_path, capsys):
+    shutil.copytree(first_run, tmp_path / "own")
+    assert run_here("history", tmp_path, "--out", tmp_path / "history.html") == 0
+    printed = capsys.readouterr().out
+    assert "own tier" in printed
+    assert "mine" in printed
+    assert "No change" in (tmp_path / "history.html").read_text()
+
+
 def test_json_and_workers_know_its_rows(recorded, run_here, tmp_path, capsys):
     assert run_here("run", "--out", "second", "--workers", "2", "--quiet") == 0
     capsys.readouterr()
@@ -118,8 +158,16 @@ def test_a_run_of_a_suite_goes_on(run_here, own_suite, tmp_path):
 
 
 def test_the_published_suite_stays_apart(run_here, first_run, capsys):
-    assert main(["check", str(first_run)]) == 2
-    assert "the policy of the own tier is missing" in capsys.readouterr().err
+    for command in ("check", "show", "summary", "report"):
+        for named in ([], ["--expected", str(first_run / "expected_results.json")]):
+            assert main([command, str(first_run), *named]) == 2
+            error = capsys.readouterr().err.rpartition("error: ")[2]
+            assert error == (
+                f"{first_run} is of the own tier of another suite: read it with that suite's own commands, as it was run with "
+                "`python mine.py run --tier own --device cpu`\n"
+            )
+    assert main(["history", str(first_run)]) == 2
+    assert "look at it with the commands of its own suite" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_here("sensitivity")
 

@@ -39,6 +39,20 @@ def test_its_own_nox_sessions_hold(run):
     assert "3 of 3 judged rows hold" in done.stdout
 
 
+def test_its_runs_have_a_report_and_a_history(run, project):
+    assert run("rows.py", "run", "--rows", "2").returncode == 0
+    done = run("rows.py", "report")
+    assert done.returncode == 0, done.stderr
+    page = (project / done.stdout.strip()).read_text(encoding="utf-8")
+    assert "The row holds" in page
+    assert "<code>python rows.py run --tier tiny --device cpu --rows 2</code>" in page
+    assert "python -m bench" not in page
+    done = run("rows.py", "history", "results", "--out", "history.html")
+    assert done.returncode == 0, done.stderr
+    assert "tiny tier" in done.stdout
+    assert (project / "history.html").is_file()
+
+
 def test_a_change_that_moves_a_row_fails_naming_it(run, project):
     table = project / "rows.py"
     text = table.read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ class Page:
     table: Table
     accuracy: Table | None
     durations: Table | None
-    findings: Table
+    findings: Table | None
     findings_line: str
     against: Against | None
     flips: Table | None
@@ -75,11 +75,13 @@ def page_of(
     judged: Sequence[JudgedFinding],
     expectations: Expectations,
     folder: Path,
+    *,
     base: tuple[str, Results] | None = None,
     judging: Sequence[str] = (),
+    command: str = "python -m bench",
 ) -> Page:
-    """The page of a run that was judged.  judged: its findings.  base: another run to compare with, and its name.
-    judging: flags that had it judged in another way than the usual.
+    """The page of a run that was judged.  judged: the publication's findings, none where the run is of other rows.  base: another run to compare with, and
+    its name.  judging: flags that had it judged in another way than the usual.  command: what starts the suite's.
 
     Raises UserError where the two cannot be compared.
     """
@@ -94,7 +96,7 @@ def page_of(
         table=main_table(results, verdicts, expectations, stories),
         accuracy=None if results.info.timing_only else accuracy_table(accuracy_marks(verdicts, baselines)),
         durations=durations_table(duration_marks(verdicts, expectations), expectations.published.hardware),
-        findings=findings_table(judged),
+        findings=findings_table(judged) if judged else None,
         findings_line=findings_line(judged),
         against=against_of(base[0], base[1], results, str(folder)) if base else None,
         flips=flips_table(results, verdicts),
@@ -102,7 +104,7 @@ def page_of(
         leaks=tuple(leak_lines(results)),
         environment=tuple(environment_of(results, baselines)),
         digests=tuple(table for table in (inputs_table(results), attestation_table(results)) if table),
-        commands=tuple(commands_of(results, folder, base[0] if base else None, judging)),
+        commands=tuple(commands_of(results, folder, base[0] if base else None, judging, command)),
         flaws=tuple(f"{rows_named(flaw.rows)}: {flaw.flaw}" for flaw in expectations.published.flaws),
         broke_off=results.invariants is None,
     )
@@ -179,7 +181,7 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
         yield f"baseline of {rows_named(numbers)}", where
 
 
-def commands_of(results: Results, folder: Path, base: str | None, judging: Sequence[str] = ()) -> Iterator[Command]:
+def commands_of(results: Results, folder: Path, base: str | None, judging: Sequence[str] = (), command: str = "python -m bench") -> Iterator[Command]:
     """How to do it all again, judged in the same way."""
     place = shlex.join((str(folder), *judging))
 
@@ -187,7 +189,7 @@ def commands_of(results: Results, folder: Path, base: str | None, judging: Seque
         return " ".join((results.info.command, "--rows", rows, *map(shlex.quote, judging)))
 
     yield Command("the same run", run(row_ranges(results.info.rows)))
-    yield Command("judge the folder again", f"python -m bench check {place}")
-    yield Command("write this page again", f"python -m bench report {place}{f' --against {shlex.quote(base)}' if base else ''}")
+    yield Command("judge the folder again", f"{command} check {place}")
+    yield Command("write this page again", f"{command} report {place}{f' --against {shlex.quote(base)}' if base else ''}")
     for number in results.info.rows:
         yield Command(f"row {number} alone", run(str(number)))

@@ -26,7 +26,7 @@ def main_table(results: Results, verdicts: Sequence[RowVerdict], expectations: E
     header = (*FIGURES, *COSTS)
     lines = [main_line(verdict, expectations, stories) for verdict in verdicts]
     caption = "Accuracies in percent, differences in points, seconds of training alone and from cold."
-    if all(line["from published"].text == "-" for line in lines):
+    if expectations.published.rows and all(line["from published"].text == "-" for line in lines):
         caption += f" Published figures are of GPT-2 on an {expectations.published.hardware}; this run did other work, and is not judged against them."
     told = tuple(line for line in notes(results, verdicts) if line.startswith((NOTICES, "a clean run"))) + tuple(seed_lines(results))
     in_order = tuple(tuple(line[column] for column in header) for line in lines)
@@ -106,7 +106,7 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
         for mark in marks
     )
     notes = list(dict.fromkeys(f"recorded seconds: {mark.note}" for mark in marks if mark.note))
-    if not any(mark.published for mark in marks):
+    if any(mark.minutes for mark in marks) and not any(mark.published for mark in marks):
         notes.append(f"published minutes are of GPT-2 on an {hardware}; this run did other work, so only the multiples of row 1 can be put side by side")
     caption = "Training alone and from cold; recorded seconds at the pace of this run where the tier compares durations so"
     return without_empty_columns(Table("durations-table", caption, header, lines, frozenset(header) - WORDS, tuple(notes)))

@@ -11,8 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.expectations import Expectations
-from bench.findings.claims import JudgedFinding, judge_findings
-from bench.findings.evidence import from_results
+from bench.findings.claims import JudgedFinding
 from bench.history import History
 from bench.report.page.context import Page, page_of
 from bench.report.page.drawing import Plot, inline_svg, save_plots
@@ -54,6 +53,7 @@ class RunPlots:
 def write_report(
     results: Results,
     verdicts: Sequence[RowVerdict],
+    judged: Sequence[JudgedFinding],
     expectations: Expectations,
     folder: Path,
     path: Path,
@@ -61,14 +61,15 @@ def write_report(
     base: tuple[str, Results] | None = None,
     plots_folder: Path | None = None,
     judging: Sequence[str] = (),
+    command: str = "python -m bench",
 ) -> Path:
     """Write the page of a run that was judged, and its plots as files if a folder is named for them.  Returns the page's path.
 
-    folder: the run's own.  base: another run to compare with, and its name.  judging: flags that had it judged in another way than the usual.
+    judged: the publication's findings, none where the run is of other rows.  folder: the run's own.  base: another run to compare with, and its name.
+    judging: flags that had it judged in another way than the usual.  command: what starts the suite's.
     Raises UserError where the two runs cannot be compared, or the page cannot be written.
     """
-    judged = judge_findings(from_results(results))
-    page = page_of(results, verdicts, judged, expectations, folder, base, judging)
+    page = page_of(results, verdicts, judged, expectations, folder, base=base, judging=judging, command=command)
     drawn = run_plots(results, verdicts, judged, expectations, base[1] if base else None)
     template = templates().get_template("report.html")
     html = template.render(page=page, plots=drawn, sections=sections_of(page), behind=base[0] if base else "", flips_shown=FLIPS_SHOWN)
@@ -89,7 +90,7 @@ def sections_of(page: Page) -> list[tuple[str, str]]:
     found += [("rows", "Table")]
     found += [("warnings", "Warnings")] if page.warning else []
     found += [("against", "Against")] if page.against else []
-    return [*found, *SECTIONS]
+    return [*found, *((name, title) for name, title in SECTIONS if name != "findings" or page.findings)]
 
 
 def run_plots(results: Results, verdicts: Sequence[RowVerdict], judged: Sequence[JudgedFinding], expectations: Expectations, base: Results | None) -> RunPlots:

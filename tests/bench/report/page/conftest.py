@@ -84,7 +84,7 @@ def page_of_run(tmp_path):
     """Writes the page of a run; returns its path."""
 
     def make(run, **settings):
-        return write_report(run.results, run.verdicts, run.expectations, run.folder, tmp_path / "page.html", **settings)
+        return write_report(run.results, run.verdicts, run.judged, run.expectations, run.folder, tmp_path / "page.html", **settings)
 
     return make
 
