@@ -50,6 +50,7 @@ from bench.suite import PUBLISHED, Suite
 from bench.verdicts.judge import holds, judge, judge_row
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
+from bench.wording import counted
 from gptcore.command_line import guarded
 from gptcore.device import pick_device
 from gptcore.errors import UsageError
@@ -102,7 +103,10 @@ def run(options: argparse.Namespace) -> int:
     with resumable(folder, suite.command), in_use(folder):
         info = read_info(folder)
         where = f"{request.device}, threads: {info.environment.threads}"
-        say(terminal, f"{len(request.rows)} rows of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}")
+        say(
+            terminal,
+            f"{counted(len(request.rows), 'row')} of the {request.tier.name} tier on {where}; {'continuing' if options.resume else 'results in'} {folder}",
+        )
         rows = {row.number: row for row in request.rows}
         with displaying(terminal, watch(request.rows, request.experiment_of, info, expectations)) as display:
             for result in run_rows(request, folder, display.begin):

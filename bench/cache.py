@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.report.text import say
+from bench.wording import counted
 from gptcore.state_cache import StateCache
 
 
@@ -31,7 +32,7 @@ def clear_cache(console: Console, cache: StateCache) -> None:
 
 
 def _count(n_entries: int) -> str:
-    return f"{n_entries} {'entry' if n_entries == 1 else 'entries'}"
+    return counted(n_entries, "entry", "entries")
 
 
 def _megabytes(n_bytes: int) -> str:

@@ -7,7 +7,7 @@ from bench.expectations import Baseline, Expectations
 from bench.results import RunInfo
 from bench.rows import find_row
 from bench.speed.published import published_flops
-from bench.wording import rows_named
+from bench.wording import counted, rows_named
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def where_recorded(baseline: Baseline, info: RunInfo) -> str:
     origin = baseline.provenance
     place = "on this machine" if origin.machine == info.environment.device_name else f"on {origin.machine}"
     if origin.threads != info.environment.threads:
-        return f"{place} with {origin.threads} {'thread' if origin.threads == 1 else 'threads'}"
+        return f"{place} with {counted(origin.threads, 'thread')}"
     return f"{place}, scaled by calibration" if is_of_another_cpu(baseline, info) else place
 
 

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from bench.documents import DocumentError, OtherVersionError, check_version, read_document, validated
 from bench.results import STRICT, TierName
 from bench.rows import LARGEST_NUMBER, ROWS
+from bench.wording import counted
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.errors import UserError
@@ -244,7 +245,7 @@ class Baseline:
             raise ValueError("the seeds are of different texts")
         for split, (_, most) in self.bands.counts.items():
             if most > sizes[split]:
-                raise ValueError(f"{most} is no count of its {sizes[split]} texts")
+                raise ValueError(f"{most} is no count of its {counted(sizes[split], 'text')}")
         if self.bands.seeds and set(self.bands.seeds) != set(SEED_METRICS):
             raise ValueError(f"the bands of other seeds are of {', '.join(SEED_METRICS)}, all or none")
 

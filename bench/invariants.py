@@ -10,6 +10,7 @@ from bench.request import Request
 from bench.results import Invariant, Results, RowResult, read_results, write_invariants
 from bench.rows import Row, find_row
 from bench.run import plan_of
+from bench.wording import counted
 from gptcore.batches import encode_dataset
 from gptcore.dataset import LABELS, SPLITS, SplitName
 from gptcore.execution import Execution
@@ -120,7 +121,7 @@ def no_padding_is_read(probe: Probe) -> Iterator[Invariant]:
                 for tokens, position in zip(split.rows, split.positions.tolist(), strict=True)
             )
             name = f"row {number} reads no padding before the position its class is read from"
-            yield Invariant(name, (number,), not padded, f"{padded} texts do" if padded else "")
+            yield Invariant(name, (number,), not padded, f"{counted(padded, 'text')} {'does' if padded == 1 else 'do'}" if padded else "")
 
 
 def a_repeated_row_is_identical(probe: Probe) -> Iterator[Invariant]:

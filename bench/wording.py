@@ -20,6 +20,16 @@ def rows_named(numbers: Sequence[int]) -> str:
     return f"row {written}" if written.isdecimal() else f"rows {written}"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, such as `1 row` or `3 rows`.  plural: where it takes more than an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def share(number: int, total: int, noun: str, verbs: tuple[str, str] = ("holds", "hold")) -> str:
+    """How many of all do something, such as `1 of 3 rows holds`.  verbs: for one and for several."""
+    return f"{number} of {counted(total, noun)} {verbs[number != 1 and total != 1]}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people read them: 9.5 s, 4:05, 1:02:03."""
     if seconds < 59.95:

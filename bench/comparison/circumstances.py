@@ -6,6 +6,7 @@ from typing import Any
 from bench.comparison.contrasts import Pair
 from bench.environment import Environment
 from bench.results import Results, RowResult, RunInfo
+from bench.wording import counted
 from gptcore.result import Result
 
 
@@ -48,7 +49,7 @@ def obstacle_to_memory(runs: Sequence[Results]) -> str:
 
 def machine_of(environment: Environment) -> str:
     """What durations depend on besides the code."""
-    return f"{environment.machine}, {environment.device_name} ({environment.cores} cores, {environment.threads} threads)"
+    return f"{environment.machine}, {environment.device_name} ({counted(environment.cores, 'core')}, {counted(environment.threads, 'thread')})"
 
 
 def notes_on(base: Sequence[Results], head: Sequence[Results], number: int) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from statistics import mean, median
 from typing import Literal
 
 from bench.statistics import Interval, flips_interval, mcnemar, paired_interval, paired_test, proportions_interval, proportions_test
+from bench.wording import counted
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SplitName
 from gptcore.result import Result
@@ -89,7 +90,7 @@ def loss_contrast(pairs: Sequence[Pair], loss: Loss) -> Contrast:
     is_same = not any(differences)
     if len(pairs) == 1:
         return Contrast(before, after, after - before, None, None, is_same, "one seed has no spread that a loss could be held against: give --seeds")
-    reason = f"paired t-test over {len(pairs)} seeds"
+    reason = f"paired t-test over {counted(len(pairs), 'seed')}"
     grain = ROUNDING * before  # so that what rounding does to every seed alike proves nothing
     return Contrast(before, after, mean(differences), paired_interval(differences, grain=grain), paired_test(differences, grain=grain), is_same, reason)
 
@@ -119,7 +120,7 @@ def cost_contrast(base: Sequence[float], head: Sequence[float], *, grain: float 
 
 def _one_seed(flips: Flips) -> Contrast:
     interval = flips_interval(flips.lost, flips.gained, flips.n)
-    reason = f"{_texts(flips.lost)} lost and {flips.gained} gained of {flips.n}, one seed, McNemar's exact test"
+    reason = f"{counted(flips.lost, 'text')} lost and {flips.gained} gained of {flips.n}, one seed, McNemar's exact test"
     is_same = flips.lost == flips.gained == 0
     return Contrast(flips.base_right / flips.n, flips.head_right / flips.n, flips.change, interval, mcnemar(flips.lost, flips.gained), is_same, reason)
 
@@ -140,7 +141,3 @@ def _in_every_seed(flips: Sequence[Flips]) -> float:
     """The p-value of "at least one seed did not move" (the largest of all, Berger 1982); 1 where seeds moved in different directions."""
     directions = {flip.gained > flip.lost for flip in flips}
     return max(mcnemar(flip.lost, flip.gained) for flip in flips) if len(directions) == 1 else 1.0
-
-
-def _texts(n: int) -> str:
-    return f"{n} text" if n == 1 else f"{n} texts"

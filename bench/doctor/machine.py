@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from bench.doctor.finding import Finding, State, Visit
 from bench.speed.published import longest_of
-from bench.wording import rows_named
+from bench.wording import counted, rows_named
 from gptcore.device import allowed_cores, name_device
 from gptcore.experiment import Experiment
 from gptcore.features import DISK_RESERVE
@@ -37,7 +37,7 @@ def device_computes(visit: Visit) -> Iterator[Finding]:
     if float((ones @ ones).sum()) != 64.0**3:
         yield Finding("device", State.PROBLEM, f"{visit.device} multiplies matrices wrongly: restart the machine, and choose another --device if that lasts")
         return
-    cores = f", {allowed_cores()} cores usable" if visit.device.type == "cpu" else ""
+    cores = f", {counted(allowed_cores(), 'core')} usable" if visit.device.type == "cpu" else ""
     yield Finding("device", State.OK, f"{visit.device}: {name_device(visit.device)}{cores}")
 
 
@@ -132,6 +132,8 @@ def machine_is_idle(visit: Visit) -> Iterator[Finding]:
     if hasattr(os, "getloadavg"):
         load, cores = os.getloadavg()[0], os.cpu_count() or 1
         if load > BUSY * cores:
-            yield Finding("load", State.WARNING, f"{load:.1f} programs compete for {cores} cores: durations will come out longer; wait for them, or end them")
+            yield Finding(
+                "load", State.WARNING, f"{load:.1f} programs compete for {counted(cores, 'core')}: durations will come out longer; wait for them, or end them"
+            )
             return
-        yield Finding("load", State.OK, f"{load:.1f} programs on {cores} cores in the last minute")
+        yield Finding("load", State.OK, f"{load:.1f} programs on {counted(cores, 'core')} in the last minute")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.doctor.finding import Finding, State, Visit
 from bench.estimates import estimate_row
 from bench.speed.published import longest_of
-from bench.wording import duration, rows_named
+from bench.wording import counted, duration, rows_named
 from gptcore.out_of_memory import needed_memory
 
 
@@ -26,7 +26,7 @@ def durations_are_known(visit: Visit) -> Iterator[Finding]:
     expected = [*prognoses(visit)]
     unknown = [row.row for row in expected if row.seconds is None]
     total = duration(sum(row.seconds or 0.0 for row in expected) * visit.request.n_seeds)
-    seeds = f" with {visit.request.n_seeds} seeds, one after another" if visit.request.n_seeds > 1 else ""
+    seeds = f" with {counted(visit.request.n_seeds, 'seed')}, one after another" if visit.request.n_seeds > 1 else ""
     if len(unknown) == len(expected):
         yield Finding("durations", State.WARNING, "nothing tells what these rows take here: run a short one first, such as --rows 3")
     else:

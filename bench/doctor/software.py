@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from bench.doctor.finding import Finding, State, Visit
 from bench.environment import NUMERICAL_VARIABLES
 from bench.verdicts.judge import minor_version
+from bench.wording import share
 from gptcore.device import float32_products, reproducible
 
 OURSELVES = "finetuning-benchmarks"
@@ -61,7 +62,11 @@ def versions_are_the_recorded_ones(visit: Visit) -> Iterator[Finding]:
             "baselines", State.WARNING, f"recorded with torch {', '.join(others)}, and {torch.__version__} is here: figures may drift, which only warns then"
         )
         return
-    yield Finding("baselines", State.OK, f"{len(rows)} of {len(visit.request.rows)} rows were recorded on {visit.info.kind}, with torch {', '.join(torches)}")
+    yield Finding(
+        "baselines",
+        State.OK,
+        f"{share(len(rows), len(visit.request.rows), 'row', ('was', 'were'))} recorded on {visit.info.kind}, with torch {', '.join(torches)}",
+    )
 
 
 def settings_move_no_figure(visit: Visit) -> Iterator[Finding]:

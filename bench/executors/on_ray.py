@@ -17,6 +17,7 @@ from bench.executors.check import address_of, unreachable
 from bench.executors.choice import Executor
 from bench.executors.tasks import Again, Found, Hear, Heard, Task, Work, WorkerError, trouble
 from bench.stopping import Terminated
+from bench.wording import counted
 from gptcore.device import allowed_cores
 
 
@@ -147,5 +148,5 @@ def check_room(ray: Any, needs: dict[str, int]) -> None:
     """Raise WorkerError where no machine of the cluster can ever take a task, for which Ray would wait for ever."""
     rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(room.get("CPU", 0) >= needs["num_cpus"] and room.get("GPU", 0) >= needs.get("num_gpus", 0) for room in rooms):
-        wanted = f"{needs['num_cpus']} cores{' and a GPU' if 'num_gpus' in needs else ''}"
+        wanted = f"{counted(needs['num_cpus'], 'core')}{' and a GPU' if 'num_gpus' in needs else ''}"
         raise WorkerError(f"no machine of the Ray cluster has {wanted}, which a row needs: add one, or ask for fewer --threads")

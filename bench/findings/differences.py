@@ -61,7 +61,7 @@ def exact_difference(row: Evidence, other: Evidence) -> tuple[Difference, bool]:
     """Whether all that is known of every common seed - counts of every split, answers to test texts - is equal.  Raises CannotCompareError."""
     pairs = _common_seeds(row, other)
     unequal = tuple(difference for seed, pair in pairs.items() for difference in _unequal_figures(seed, *pair))
-    notes = unequal[:1] + ((f"{len(unequal) - 1} more figures differ",) if unequal[1:] else ())
+    notes = unequal[:1] + ((f"{len(unequal) - 1} more {'figure differs' if len(unequal) == 2 else 'figures differ'}",) if unequal[1:] else ())
     if not all(one.right and another.right for one, another in pairs.values()):
         notes += ("counts alone, answers unknown",)
     return Difference(fmean(_points(*pair) for pair in pairs.values()), None, len(pairs), Basis.IDENTITY, notes), not unequal

@@ -15,6 +15,7 @@ from bench.report.text import say
 from bench.request import Request
 from bench.results import Results, read_results
 from bench.run import run_rows_here, start_run
+from bench.wording import counted
 
 
 def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
@@ -49,7 +50,8 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
     save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
     say(
         console,
-        f"recorded {len(first.rows)} rows in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; all runs are in {folder}",
+        f"recorded {counted(len(first.rows), 'row')} in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; "
+        f"all runs are in {folder}",
     )
 
 

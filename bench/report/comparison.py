@@ -11,7 +11,7 @@ from bench.comparison.bisect import Bisection
 from bench.comparison.compare import ACCURACIES, COSTS, DURATION, EVERY_METRIC, LEVEL, PEAK_MEMORY, Comparison, Verdict, exit_code
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
 from bench.statistics import Interval
-from bench.wording import rows_named
+from bench.wording import counted, rows_named
 
 COLUMNS = ("row", "what it changes", "metric", "BASE", "HEAD", "difference", "95 % interval", "verdict")
 NUMBERS = frozenset(("row", "BASE", "HEAD", "difference", "95 % interval"))
@@ -125,7 +125,7 @@ def closing_line(comparisons: Sequence[Comparison], base: str, head: str) -> str
     for comparison in comparisons:
         if comparison.metric not in COSTS:
             rows[comparison.row] = max(rows[comparison.row], comparison.verdict, key=SEVERITY.index)
-    told = [f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}: {_counted(rows.values())}"] if rows else []
+    told = [f"{counted(len(rows), 'row')}: {_counted(rows.values())}"] if rows else []
     for metric, name in ((DURATION, "durations"), (PEAK_MEMORY, "memory")):
         verdicts = [comparison.verdict for comparison in comparisons if comparison.metric == metric]
         told += [f"{name}: {_counted(verdicts)}"] if verdicts else []

@@ -11,7 +11,7 @@ from bench.doctor.examination import Examination
 from bench.doctor.finding import State
 from bench.doctor.prognosis import Prognosis
 from bench.report.text import cell, say
-from bench.wording import duration, rows_named
+from bench.wording import counted, duration, rows_named
 from gptcore.memory import in_words
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "bold red"}
@@ -44,7 +44,7 @@ def table_of(prognoses: Sequence[Prognosis]) -> Table:
 def conclusion(examination: Examination) -> str:
     """Whether all rows can run."""
     warnings = sum(finding.state is State.WARNING for finding in examination.findings)
-    warned = f"; {warnings} {'warning' if warnings == 1 else 'warnings'}" if warnings else ""
+    warned = f"; {counted(warnings, 'warning')}" if warnings else ""
     stopped = examination.stopped
     if not stopped:
         return f"all rows can run{warned}"

@@ -10,6 +10,7 @@ from rich.text import Text
 from bench.findings.claims import Claim, Conclusion, JudgedClaim, JudgedFinding
 from bench.findings.differences import Basis
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
+from bench.wording import counted
 
 COLUMNS = ("finding", "what it says", "verdict", "rows", "claimed", "found [95 % interval]", "seeds", "this part", "note")
 WHOLE = frozenset(("finding", "verdict", "rows", "found [95 % interval]", "seeds", "this part"))  # cells that are not broken into lines
@@ -59,8 +60,8 @@ def note_lines(judged: Sequence[JudgedFinding]) -> list[str]:
     n_intervals = sum(difference.interval is not None for difference in differences)
     if n_intervals > 1:
         lines.append(
-            f"{len(judged)} findings with {n_intervals} intervals of 95 % are looked at together, without correction: about one interval in twenty misses "
-            "the true value"
+            f"{counted(len(judged), 'finding')} with {n_intervals} intervals of 95 % are looked at together, without correction: about one interval in "
+            "twenty misses the true value"
         )
     return lines + [f"finding {one.finding.number} rests on a flawed row: {flaw}" for one in judged for flaw in one.flaws]
 
@@ -149,7 +150,7 @@ def _notes(judged: JudgedClaim) -> list[str]:
     if difference.basis is Basis.ONE_TIMING:
         notes.insert(0, "timed once")
     elif difference.basis is Basis.TIMINGS:
-        notes.insert(0, f"{difference.n} timings or more of each")
+        notes.insert(0, f"{counted(difference.n, 'timing')} or more of each")
     if judged.size_inside is not None and difference.basis is not Basis.COUNTS:
         notes.append(f"claimed size {'inside' if judged.size_inside else 'outside'} the interval")
     return notes

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.history import ACCURACY, LEVEL, SHORTEST, Change, Group, History, Point, Series
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
+from bench.wording import counted
 
 COLUMNS = ("row", "what it changes", "runs", "test % first", "last", "seconds first", "last run", "changes")
 NUMBERS = frozenset(COLUMNS) - {"what it changes", "changes"}
@@ -102,7 +103,7 @@ def history_notes(history: History) -> list[str]:
 def runs_line(group: Group) -> str:
     """How many runs, and of when."""
     first, last = group.runs[0], group.runs[-1]
-    count = f"{len(group.runs)} runs" if len(group.runs) > 1 else "1 run"
+    count = counted(len(group.runs), "run")
     return f"{count}, {first.date[:10]}" + (f" to {last.date[:10]}" if last.date[:10] != first.date[:10] else "")
 
 

@@ -21,7 +21,7 @@ from bench.report.text import printable
 from bench.results import RowResult
 from bench.rows import Row
 from bench.verdicts.verdict import RowVerdict, Verdict
-from bench.wording import duration, row_ranges
+from bench.wording import duration, row_ranges, share
 from gptcore.result import Report
 
 REFRESHES = 4
@@ -156,7 +156,10 @@ def summary(progress: RunProgress) -> str:
     rest, is_whole = progress.rest()
     left = f"about {duration(rest)} left" if is_whole else f"more than {duration(rest)} left" if rest else "time left unknown"
     holding = sum(row.ended is not None and row.holds for row in progress.rows.values())
-    said = [f"{progress.n_ended} of {len(progress.rows)} rows ended, {holding} hold", f"{duration(progress.elapsed())} elapsed"]
+    said = [
+        f"{share(progress.n_ended, len(progress.rows), 'row', ('ended', 'ended'))}, {holding} {'holds' if holding == 1 else 'hold'}",
+        f"{duration(progress.elapsed())} elapsed",
+    ]
     return "; ".join([*said, progress.phase or left])
 
 

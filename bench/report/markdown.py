@@ -6,6 +6,7 @@ from bench.report.table import Told, closing_line, explanations, notes, table_ce
 from bench.report.text import clipped, markdown_code, markdown_line, markdown_text
 from bench.results import Results
 from bench.verdicts.verdict import RowVerdict
+from bench.wording import counted
 
 LONGEST = 1000  # characters of one sentence or message; an error may hold a whole tensor
 
@@ -13,7 +14,8 @@ LONGEST = 1000  # characters of one sentence or message; an error may hold a who
 def render_markdown(results: Results, verdicts: Sequence[RowVerdict]) -> str:
     """The whole report of one run."""
     environment = results.info.environment
-    where = f"{results.info.tier} tier, {environment.device_name}, {environment.threads} threads, torch {environment.packages['torch']}, {environment.date}"
+    threads, torch = counted(environment.threads, "thread"), f"torch {environment.packages['torch']}"
+    where = f"{results.info.tier} tier, {environment.device_name}, {threads}, {torch}, {environment.date}"
     header, rows = table_lines(verdicts)
     lines = [f"**{closing_line(verdicts)}** - {markdown_text(where)}", "", *header, *rows, *(f"\n{markdown_text(line)}" for line in notes(results, verdicts))]
     for told in explanations(results, verdicts):

@@ -11,7 +11,7 @@ from bench.report.text import cell, markdown_line, markdown_text, say
 from bench.rows import ROWS
 from bench.sensitivity.measure import CleanOutcome, DefectOutcome, Sensitivity
 from bench.verdicts.verdict import Verdict
-from bench.wording import row_ranges
+from bench.wording import counted, row_ranges
 from gptcore.files import write_text_atomically
 
 CLEAN_COLUMNS = ("clean run", "rows judged", "drifted", "improved", "regressed", "other")
@@ -36,7 +36,7 @@ def clean_line(found: Sensitivity) -> str:
     others = [outcome for outcome in found.clean if not outcome.same_seed]
     parts = [f"{_flagged(runs)} of {len(runs)} clean runs with {seed} flagged" for runs, seed in ((same, "the recorded seed"), (others, "other seeds")) if runs]
     n_judged = sum(outcome.n_judged for outcome in found.clean)
-    return f"{', '.join(parts)} ({n_judged} rows judged): with 95 % confidence at most {found.highest_rate:.1%} of clean runs are"
+    return f"{', '.join(parts)} ({counted(n_judged, 'row')} judged): with 95 % confidence at most {found.highest_rate:.1%} of clean runs are"
 
 
 def defects_line(found: Sensitivity) -> str:

@@ -15,7 +15,7 @@ from bench.report.text import clipped, markdown_block, markdown_code, markdown_l
 from bench.results import Results
 from bench.verdicts.judge import holds
 from bench.verdicts.verdict import SEVERITY, RowVerdict, Verdict
-from bench.wording import row_ranges, rows_named
+from bench.wording import counted, row_ranges, rows_named, share
 from gptcore.errors import UsageError
 
 COMMENT_LIMIT = 60_000  # bytes; GitHub takes 65,536 characters, of which whoever posts the comment may want some
@@ -74,13 +74,13 @@ def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -
     failed = Counter(verdict.verdict for verdict in verdicts if not verdict.holds)
     counts = [closing_line(verdicts), *(f"{failed[kind]} {kind}" for kind in reversed(SEVERITY) if failed[kind])]
     counts += [f"{n_warning} with a warning"] if n_warning else []
-    counts += [f"{sum(one.holds for one in results.invariants)} of {len(results.invariants)} invariants hold"] if results.invariants else []
+    counts += [share(sum(one.holds for one in results.invariants), len(results.invariants), "invariant")] if results.invariants else []
     commit = f"commit {environment.git_commit[:10]}{' with changes that are not committed' if environment.git_dirty else ''}"
-    where = (environment.device_name, _counted(environment.threads, "thread"), f"torch {environment.packages.get('torch')}", commit, environment.date)
+    where = (environment.device_name, counted(environment.threads, "thread"), f"torch {environment.packages.get('torch')}", commit, environment.date)
     lines = [marker(info.tier), f"**{info.tier} tier: {state}** - {'; '.join(counts)}", markdown_text(clipped(", ".join(where), LONGEST_PLACE))]
     if absent:
         again = markdown_code(f"{clipped(info.command, LONGEST_COMMAND)} --rows {row_ranges(absent)}")
-        ended = f"{len(verdicts) - len(absent)} of {_counted(len(verdicts), 'row')}"
+        ended = f"{len(verdicts) - len(absent)} of {counted(len(verdicts), 'row')}"
         lines.append(f"The run broke off after {ended}: {rows_named(absent)} never ended.  What is left: {again}")
     elif results.invariants is None:
         lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: run it again.")
@@ -107,7 +107,7 @@ def _unchanged(others: Sequence[RowVerdict], results: Results, verdicts: Sequenc
     """The rows without anything to say, and what there is to say of all rows together."""
     n_apart = sum(verdict.verdict is Verdict.NOT_COMPARABLE for verdict in others)
     counts = {"unchanged": len(others) - n_apart, "not comparable, as was asked": n_apart}
-    title = ", ".join(f"{_counted(count, 'row')} {what}" for what, count in counts.items() if count) or "notes"
+    title = ", ".join(f"{counted(count, 'row')} {what}" for what, count in counts.items() if count) or "notes"
     header, cells = table_lines(others)
     rows = [Part(line, 20, "unchanged rows") for line in cells]
     said = [Part(f"\n{_line(note)}", 21, "notes") for note in notes(replace(results, invariants=()), verdicts)]
@@ -121,14 +121,14 @@ def _broken_invariants(results: Results) -> Section:
 
 def _held_invariants(results: Results) -> Section:
     held = [f"holds: {one.name}" for one in results.invariants or () if one.holds]
-    return _fold(f"{_counted(len(held), 'invariant')} held", [], _listed(held, 30, "held invariants"))
+    return _fold(f"{counted(len(held), 'invariant')} held", [], _listed(held, 30, "held invariants"))
 
 
 def _moved(against: Against) -> Section:
     """What moved between the other folder and this one, with the count of all."""
     moved = [one for one in against.comparisons if _has_moved(one)]
-    counted = _line(compared.closing_line(against.comparisons, against.base, against.head))
-    opening = ["", "### Against another run", "", counted, *(["", *_columns(compared.COLUMNS)] if moved else [])]
+    line = _line(compared.closing_line(against.comparisons, against.base, against.head))
+    opening = ["", "### Against another run", "", line, *(["", *_columns(compared.COLUMNS)] if moved else [])]
     rows = [Part(markdown_line(compared.cells_of(one)), 3, "figures that moved") for one in moved]
     told = _listed(compared.sentences(moved), 6, "explanations of what moved")
     return Section("\n".join(opening), (*rows, *told) or (Part("\nNo figure moved.", 3, "figures that moved"),))
@@ -182,7 +182,3 @@ def _fold(title: str, header: Sequence[str], parts: Sequence[Part]) -> Section:
 
 def _opened(title: str) -> str:
     return f"\n<details><summary>{title}</summary>\n"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

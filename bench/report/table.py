@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.recording.bands import FLAGGED_RUNS, N_ROWS
 from bench.results import Results, RowResult
 from bench.verdicts.verdict import Judgement, RowVerdict, Verdict
-from bench.wording import row_ranges
+from bench.wording import counted, row_ranges, share
 from gptcore.dataset import SPLITS, SplitName
 from gptcore.result import Result
 
@@ -95,9 +95,9 @@ def closing_line(verdicts: Sequence[RowVerdict]) -> str:
     apart = [verdict for verdict in verdicts if verdict.verdict is Verdict.NOT_COMPARABLE]
     n_judged = len(verdicts) - len(apart)
     holding = sum(verdict.holds for verdict in verdicts if verdict not in apart)
-    counted = f"{holding} of {n_judged} judged rows hold" if n_judged else "no row was judged"
+    said = share(holding, n_judged, "judged row") if n_judged else "no row was judged"
     chosen = " (other inputs were named than the recorded ones)" if any(verdict.holds for verdict in apart) else ""
-    return counted + (f"; {len(apart)} not comparable{chosen}" if apart else "")
+    return said + (f"; {len(apart)} not comparable{chosen}" if apart else "")
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def explanations(results: Results, verdicts: Sequence[RowVerdict]) -> list[Told]
         sentences = [explain(judgement) for judgement in verdict.judgements if worth_telling(judgement)]
         if sentences and not (verdict.holds and verdict.verdict is Verdict.NOT_COMPARABLE):
             headline = f"row {verdict.row} ({verdict.name}): {verdict_text(verdict)}"
-            counted, texts = ([], []) if verdict.holds else flipped_texts(verdict, results)
-            told.append(Told(headline, (*sentences, *counted), tuple(texts), own_command(verdict, results), verdict.holds))
+            flipped, texts = ([], []) if verdict.holds else flipped_texts(verdict, results)
+            told.append(Told(headline, (*sentences, *flipped), tuple(texts), own_command(verdict, results), verdict.holds))
     return told
 
 
@@ -134,10 +134,10 @@ def flipped_texts(verdict: RowVerdict, results: Results) -> tuple[list[str], lis
     flips = verdict.flips
     if flips is None or not (flips.lost or flips.gained):
         return [], []
-    counted = f"{len(flips.lost)} test texts went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
+    said = f"{counted(len(flips.lost), 'test text')} went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
     known = results.test_texts
     flipped = [*(("right to wrong", number) for number in flips.lost), *(("wrong to right", number) for number in flips.gained)]
-    return [counted], [(f"{how}, text {number + 1}", known[number] if number < len(known) else "(not kept)") for how, number in flipped]
+    return [said], [(f"{how}, text {number + 1}", known[number] if number < len(known) else "(not kept)") for how, number in flipped]
 
 
 def notes(results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
@@ -159,7 +159,7 @@ def invariant_lines(results: Results) -> list[str]:
     if not results.invariants:
         return broken_lines(results)
     holding = [invariant.name for invariant in results.invariants if invariant.holds]
-    held = f"{len(holding)} of {len(results.invariants)} invariants hold"
+    held = share(len(holding), len(results.invariants), "invariant")
     return [f"{held}: {'; '.join(holding)}" if holding else held, *broken_lines(results)]
 
 

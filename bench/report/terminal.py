@@ -16,6 +16,7 @@ from bench.results import Results, RowResult
 from bench.rows import ROWS, Row, changed_settings, published_flags
 from bench.tiers import Tier
 from bench.verdicts.verdict import RowVerdict, Verdict
+from bench.wording import counted
 from gptcore.dataset import SPLITS
 from gptcore.experiment import Experiment
 from gptcore.model import GPTConfig
@@ -71,7 +72,7 @@ def frozen_part(figures: Result) -> str:
     if frozen is None:
         return ""
     kept = {"memory": "in memory", "disk": "on disk", "not kept": "nowhere, computed for every batch; free some memory or disk"}
-    return f" ({frozen.blocks} frozen blocks kept {kept[frozen.place]}, {frozen.bytes / 1e6:.0f} MB)"
+    return f" ({counted(frozen.blocks, 'frozen block')} kept {kept[frozen.place]}, {frozen.bytes / 1e6:.0f} MB)"
 
 
 def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdict], *, quiet: bool = False) -> None:
@@ -132,7 +133,7 @@ def print_environment(console: Console, results: Results) -> None:
     commit = f"{environment.git_commit[:10] or 'no git'}{' (dirty)' if environment.git_dirty else ''}"
     say(
         console,
-        f"{environment.date}, {environment.machine}, {environment.device_name}, {environment.threads} threads, "
+        f"{environment.date}, {environment.machine}, {environment.device_name}, {counted(environment.threads, 'thread')}, "
         f"torch {environment.packages['torch']}, commit {commit}",
     )
 

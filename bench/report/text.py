@@ -67,7 +67,7 @@ def markdown_block(text: str) -> str:
 
 def clipped(text: str, limit: int) -> str:
     """The text, cut after so many characters where it is longer, with the number of those left out."""
-    return text if len(text) <= limit else f"{text[:limit]} … ({len(text) - limit} more characters)"
+    return text if len(text) <= limit else f"{text[:limit]} … ({len(text) - limit} more {'character' if len(text) - limit == 1 else 'characters'})"
 
 
 def as_json(value: Any) -> str:

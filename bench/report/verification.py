@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.verification import RowVerification, SeedVerification
+from bench.wording import share
 
 
 def verification_line(verified: RowVerification) -> str:
@@ -14,7 +15,7 @@ def verification_line(verified: RowVerification) -> str:
     if verified.identical:
         return f"{start}bit-identical{n_seeds}: weights, logits and the loss of every batch"
     moved = [seed for seed in verified.seeds if not seed.identical]
-    of_seeds = f"{len(moved)} of {len(verified.seeds)} seeds moved; " if len(verified.seeds) > 1 else ""
+    of_seeds = f"{share(len(moved), len(verified.seeds), 'seed', ('moved', 'moved'))}; " if len(verified.seeds) > 1 else ""
     return start + of_seeds + how_far(max(moved, key=lambda seed: (seed.flipped, seed.margins, seed.losses)))
 
 
@@ -27,8 +28,8 @@ def how_far(seed: SeedVerification) -> str:
 def verification_summary(verified: Sequence[RowVerification], changes: Sequence[str]) -> str:
     """How many rows are bit-identical, and what may explain those that are not."""
     identical = sum(row.identical for row in verified)
-    counted = f"{identical} of {len(verified)} rows are bit-identical"
+    said = f"{share(identical, len(verified), 'row', ('is', 'are'))} bit-identical"
     if identical == len(verified):
-        return counted
+        return said
     here = f"this is not where they came about ({'; '.join(changes)}), where only the numerical band is promised" if changes else ""
-    return f"{counted}; {here or 'code, versions, threads and machine are the same, so they should be'}"
+    return f"{said}; {here or 'code, versions, threads and machine are the same, so they should be'}"

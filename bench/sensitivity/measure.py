@@ -21,6 +21,7 @@ from bench.sensitivity.defects import DEFECTS, Defect
 from bench.statistics import highest_rate
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import SEVERITY, RowVerdict, Strictness, Verdict
+from bench.wording import counted
 from gptcore.device import allowed_cores
 from gptcore.errors import UsageError
 from gptcore.files import write_text_atomically
@@ -72,7 +73,7 @@ class CleanOutcome:
     def said(self) -> str:
         """The same as a sentence."""
         flagged = "; ".join(f"{verdict}: rows {', '.join(map(str, rows))}" for verdict, rows in self.flagged.items())
-        return f"{self.n_judged} rows judged, {flagged or 'none flagged'}"
+        return f"{counted(self.n_judged, 'row')} judged, {flagged or 'none flagged'}"
 
 
 @dataclass(frozen=True)

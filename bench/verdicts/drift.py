@@ -7,6 +7,7 @@ from bench.recording.bands import SINGLE_PRECISION, split_of
 from bench.recording.traces import Traces, place_of, traces_of
 from bench.statistics import mcnemar
 from bench.verdicts.verdict import Flips, Judgement, Verdict
+from bench.wording import counted
 from gptcore.dataset import SplitName
 from gptcore.result import Result
 
@@ -37,7 +38,7 @@ def judge_trace(name: str, found: Traces, figures: Result, baseline: Baseline) -
         recorded[worst],
         low,
         high,
-        explanation=f"rounding in {len(baseline.repeats)} repeats{place_of(name, worst, figures)}",
+        explanation=f"rounding in {counted(len(baseline.repeats), 'repeat')}{place_of(name, worst, figures)}",
     )
 
 
@@ -53,10 +54,10 @@ def judge_margins(split: SplitName, reach: float, figures: Result, baseline: Bas
     found, recorded = figures.margins[split], baseline.margins[split]
     metric = f"{split}_margins"
     if len(found) != len(recorded):
-        return Judgement(metric, Verdict.DRIFTED, "baseline", explanation=f"{len(found)} texts instead of {len(recorded)}")
+        return Judgement(metric, Verdict.DRIFTED, "baseline", explanation=f"{counted(len(found), 'text')} instead of {len(recorded)}")
     worst = max(range(len(found)), key=lambda index: abs(found[index] - recorded[index]))
     inside = abs(found[worst] - recorded[worst]) <= reach
-    explanation = f"rounding in {len(baseline.repeats)} repeats, text {worst + 1} moved most"
+    explanation = f"rounding in {counted(len(baseline.repeats), 'repeat')}, text {worst + 1} moved most"
     low, high = recorded[worst] - reach, recorded[worst] + reach
     return Judgement(metric, Verdict.PASS if inside else Verdict.DRIFTED, "baseline", found[worst], recorded[worst], low, high, explanation=explanation)
 

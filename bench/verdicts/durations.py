@@ -7,6 +7,7 @@ from bench.recording.bands import cost_of
 from bench.results import RowResult, RunInfo
 from bench.verdicts.costs import BESIDE_OTHERS, incomparable, obstacle_to
 from bench.verdicts.verdict import Judgement, Verdict
+from bench.wording import counted
 from gptcore.result import Result
 
 
@@ -20,7 +21,7 @@ def judge_recorded_duration(result: RowResult, figures: Result, baseline: Baseli
     if baseline.bands.duration is None:
         return incomparable("duration", "baseline", found, expected, "the row was timed once, which tells nothing of how timings spread")
     low, high = (expected * factor for factor in baseline.bands.duration)
-    return judge_seconds(found, expected, (low, high), "baseline", f"spread of {len(baseline.timings)} timings", policy)
+    return judge_seconds(found, expected, (low, high), "baseline", f"spread of {counted(len(baseline.timings), 'timing')}", policy)
 
 
 def judge_published_duration(result: RowResult, figures: Result, published: PublishedRow, info: RunInfo, expectations: Expectations) -> Judgement:

@@ -15,6 +15,7 @@ from bench.verdicts.drift import flips_of, is_inside, judge_trace, judge_traces,
 from bench.verdicts.durations import judge_recorded_duration
 from bench.verdicts.memory import judge_peak_memory
 from bench.verdicts.verdict import Flips, Judgement, Verdict
+from bench.wording import counted
 from gptcore.experiment import digest_of
 from gptcore.result import Result
 
@@ -53,7 +54,7 @@ def judge_metric(metric: str, result: RowResult, figures: Result, baseline: Base
     before, after = (natural(metric, mean(seed_values(metric, seeds))) for seeds in (known, [*found.values()]))
     inside = is_inside(metric, figures, baseline) if same_seed else None
     low, high = numerical_band(metric, baseline) if same_seed else baseline.bands.seeds[metric]
-    judgement = Judgement(metric, Verdict.PASS, "baseline", after, before, low, high, explanation=f"rounding in {len(baseline.repeats)} repeats")
+    judgement = Judgement(metric, Verdict.PASS, "baseline", after, before, low, high, explanation=f"rounding in {counted(len(baseline.repeats), 'repeat')}")
     if inside and not several:
         return judgement
     moved = moved_for_good(metric, found, figures, baseline)
@@ -100,7 +101,7 @@ def moved_for_good(metric: str, found: Mapping[int, SeedFigures], figures: Resul
         now, before = (seed_values(metric, [of[seed] for seed in common]) for of in (found, baseline.seeds))
         grain = seeds_grain(metric, recorded) or relative_rounding(metric, baseline)
         p = same_seeds_test(now, before, seed_values(metric, recorded), grain=grain)
-        reason = f"{len(common)} seeds against themselves, paired t-test or Student's, twice the smaller p: p = {p:.2g}, level {LEVEL:.2g}"
+        reason = f"{counted(len(common), 'seed')} against themselves, paired t-test or Student's, twice the smaller p: p = {p:.2g}, level {LEVEL:.2g}"
         return Movement(direction_of(mean(now) - mean(before)) if p < LEVEL else 0, None, None, reason)
     if len(found) > 1 and len(recorded) > 1:
         p = seeds_p_value(metric, [*found.values()], recorded)
@@ -116,7 +117,7 @@ def moved_for_good(metric: str, found: Mapping[int, SeedFigures], figures: Resul
     if flips is None:
         known = "one seed was" if len(recorded) == 1 else f"{len(recorded)} seeds were"
         return Movement(0, None, None, f"{known} recorded, so nothing tells what seeds do")
-    reason = f"McNemar's exact test: {len(flips.lost)} texts lost, {len(flips.gained)} gained, p = {flips.p:.2g}, level {LEVEL:.2g}"
+    reason = f"McNemar's exact test: {counted(len(flips.lost), 'text')} lost, {len(flips.gained)} gained, p = {flips.p:.2g}, level {LEVEL:.2g}"
     return Movement(direction_of(len(flips.gained) - len(flips.lost)) if flips.p < LEVEL else 0, None, None, reason)
 
 

@@ -53,7 +53,7 @@ def test_a_single_bit_is_found_and_placed(toy_run, capsys):
     assert main(["verify", str(toy_run.folder), "--rows", "1"]) == 1
     said = capsys.readouterr().out
     assert "row 1 (reference): not identical, seed 123: losses part at step 2 and lie up to " in said
-    assert "0 of 1 rows are bit-identical; code, versions, threads and machine are the same, so they should be" in said
+    assert "0 of 1 row is bit-identical; code, versions, threads and machine are the same, so they should be" in said
 
 
 def test_how_far_is_told_of_losses_margins_and_answers(figures):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.rows import ROWS, select_rows
-from bench.wording import duration, row_ranges, rows_named
+from bench.wording import counted, duration, row_ranges, rows_named, share
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,18 @@ from bench.wording import duration, row_ranges, rows_named
 def test_rows_are_named_by_ranges(numbers, ranges, named):
     assert row_ranges(numbers) == ranges
     assert rows_named([*numbers]) == named
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 rows, 0 entries"), (1, "1 row, 1 entry"), (2, "2 rows, 2 entries")])
+def test_one_is_no_plural(number, words):
+    assert f"{counted(number, 'row')}, {counted(number, 'entry', 'entries')}" == words
+
+
+@pytest.mark.parametrize(
+    ("number", "total", "words"), [(1, 1, "1 of 1 row holds"), (0, 1, "0 of 1 row holds"), (1, 3, "1 of 3 rows holds"), (3, 3, "3 of 3 rows hold")]
+)
+def test_a_share_is_a_sentence(number, total, words):
+    assert share(number, total, "row") == words
 
 
 def test_no_rows_are_no_range():

@@ -20,7 +20,7 @@ from bench.report.table import closing_line, leak_lines
 from bench.results import Results
 from bench.verdicts.judge import holds
 from bench.verdicts.verdict import RowVerdict, Verdict
-from bench.wording import row_ranges, rows_named
+from bench.wording import counted, row_ranges, rows_named, share
 
 CONTRAST_TONES: dict[Contrasted, Tone] = {
     Contrasted.SAME: "good",
@@ -117,13 +117,13 @@ def headline_of(results: Results, verdicts: Sequence[RowVerdict], judging: Seque
     broken = [invariant for invariant in results.invariants or () if not invariant.holds]
     sentences = [closing_line(verdicts), *([f"judged with {shlex.join(judging)}"] if judging else []), *moved_rows(verdicts)]
     if results.invariants:
-        sentences.append(f"{len(results.invariants) - len(broken)} of {len(results.invariants)} invariants hold")
+        sentences.append(f"{share(len(results.invariants) - len(broken), len(results.invariants), 'invariant')}")
     sentences += [f"invariant broken: {invariant.name}" for invariant in broken]
     total = len(verdicts)
     if results.invariants is None:
         words = f"The run broke off: {rows_named(unfinished)} missing" if unfinished else "The run broke off before its invariants were checked"
     elif failing:
-        words = f"{len(failing)} of {total} rows do{'' if len(failing) > 1 else 'es'} not hold" if total > 1 else "The row does not hold"
+        words = share(len(failing), total, "row", ("does not hold", "do not hold")) if total > 1 else "The row does not hold"
     elif broken:
         words = "Every row holds, but an invariant is broken"
     elif all(verdict.verdict is Verdict.NOT_COMPARABLE for verdict in verdicts):
@@ -160,7 +160,7 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
     yield "date", environment.date
     yield "commit", f"{environment.git_commit or 'none'}{', with uncommitted changes' if environment.git_dirty else ''}"
     yield "code", f"{environment.code} (sha256 over all modules)"
-    yield "machine", f"{environment.machine}, {environment.device_name}, {environment.cores} cores, {environment.cpu_capability}"
+    yield "machine", f"{environment.machine}, {environment.device_name}, {counted(environment.cores, 'core')}, {environment.cpu_capability}"
     yield "device", f"{environment.device_class}{f', CUDA {environment.cuda}' if environment.cuda else ''}"
     yield "threads", str(environment.threads)
     yield "precision", info.precision

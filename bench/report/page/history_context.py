@@ -7,6 +7,7 @@ from bench.report.history import COLUMNS, METHOD, NUMBERS, change_lines, group_n
 from bench.report.page.drawing import Plot
 from bench.report.page.history_plots import history_plot
 from bench.report.page.parts import Cell, Headline, Table, lines_of
+from bench.wording import counted
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def headline_of(history: History) -> Headline:
     """How many changes there are; whether they are welcome is for people to say."""
     n_changes = sum(len(series.changes) for group in history.groups for series in group.series)
     n_runs = sum(len(group.runs) for group in history.groups)
-    counted = f"{n_runs} {'run' if n_runs == 1 else 'runs'} in {len(history.groups)} {'group' if len(history.groups) == 1 else 'groups'} that may be compared"
-    words = f"{n_changes} {'change' if n_changes == 1 else 'changes'}" if n_changes else "No change"
-    left_out = (f"{len(history.skipped)} {'folder' if len(history.skipped) == 1 else 'folders'} could not be read",) if history.skipped else ()
-    return Headline(words, "apart", (counted, *left_out))
+    found = f"{counted(n_runs, 'run')} in {counted(len(history.groups), 'group')} that may be compared"
+    words = counted(n_changes, "change") if n_changes else "No change"
+    left_out = (f"{counted(len(history.skipped), 'folder')} could not be read",) if history.skipped else ()
+    return Headline(words, "apart", (found, *left_out))
 
 
 def group_part(group: Group, name: str) -> GroupPart:

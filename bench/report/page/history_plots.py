@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bench.history import ACCURACY, DURATION, Change, Series
 from bench.report.history import moved
 from bench.report.page.drawing import BLUE, INK, ORANGE, Plot, drawing, shortened
+from bench.wording import counted
 
 POINTS = 5.0  # an axis of accuracies spans no less, lest noise look like news
 NAMED = 6  # commits written under the axis
@@ -38,7 +39,7 @@ def history_plot(series: Series, name: str) -> Plot:
     last = series.points[-1]
     accuracy = f"test accuracy last {accuracies[-1]:.2f} %, " if last.accuracies else ""
     changes = "; ".join(f"{change.metric.replace('_', ' ')} {moved(change)}" for change in series.changes) or "no change"
-    description = f"{len(series.points)} runs, {accuracy}{last.seconds:.3g} seconds; {changes}."
+    description = f"{counted(len(series.points), 'run')}, {accuracy}{last.seconds:.3g} seconds; {changes}."
     return Plot(name, f"Row {series.row}, {series.name}{variant}, run by run", description, "", figure)
 
 

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from bench.findings.claims import Conclusion, JudgedClaim, JudgedFinding
 from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, drawing, legend, row_axis, shortened, spread_apart
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, LossCurves
+from bench.wording import counted
 
 LINE = 21  # points of height that a row takes
 BAR: dict[str, Any] = {"color": BAND, "linewidth": 7, "solid_capstyle": "butt", "zorder": 2}
@@ -121,7 +122,7 @@ def loss_plot(curves: LossCurves, top: float, behind_name: str) -> Plot:
         axes.set_ylabel("loss (nats)")
     told = f"train loss from {own.train[0]:.3f} to {own.train[-1]:.3f}, validation loss from {own.validation[0]:.3f} to {own.validation[-1]:.3f}"
     held = f"; {behind_name} ends at {behind.train[-1]:.3f} and {behind.validation[-1]:.3f}" if behind else ""
-    return Plot(f"losses-{curves.row:02d}", f"Losses of row {curves.row}", f"Over {own.steps[-1] + 1} steps {told}{held}.", "", figure)
+    return Plot(f"losses-{curves.row:02d}", f"Losses of row {curves.row}", f"Over {counted(own.steps[-1] + 1, 'step')} {told}{held}.", "", figure)
 
 
 def loss_plots(curves: Sequence[LossCurves], behind_name: str) -> list[Plot]:

@@ -7,7 +7,7 @@ from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
 from bench.report.table import explain, percent, plain, verdict_text, worth_telling
 from bench.results import Results
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
-from bench.wording import rows_named
+from bench.wording import counted, rows_named
 
 MOVED_COLUMNS = ("metric", "verdict", "from", "to", "allowed", "held against", "how that is known")
 NUMBERS = frozenset(("from", "to", "allowed"))
@@ -42,7 +42,7 @@ def story_of(results: Results, verdict: RowVerdict, judging: Sequence[str] = ())
         sentences=tuple(explain(judgement) for judgement in told if not is_measured(judgement) and judgement is not failed),
         error=failed.explanation.split("\n")[0] if failed else "",
         trace=failed.explanation if failed and "\n" in failed.explanation.strip() else "",
-        counted=counted(flips),
+        counted=counted_flips(flips),
         lost=tuple((number + 1, text_of(results, number)) for number in flips.lost),
         gained=tuple((number + 1, text_of(results, number)) for number in flips.gained),
         command=" ".join((results.info.command, "--rows", str(verdict.row), *map(shlex.quote, judging))),
@@ -78,11 +78,11 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s"
 
 
-def counted(flips: Flips) -> str:
+def counted_flips(flips: Flips) -> str:
     """How many messages flipped, empty for none."""
     if not flips.lost and not flips.gained:
         return ""
-    return f"{len(flips.lost)} test messages went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
+    return f"{counted(len(flips.lost), 'test message')} went from right to wrong, {len(flips.gained)} from wrong to right (McNemar's exact p = {flips.p:.2g})"
 
 
 def text_of(results: Results, number: int) -> str:

@@ -18,7 +18,7 @@ def test_a_task_that_fits_no_machine_is_refused():
     check_room(ray, {"num_cpus": 4})
     with pytest.raises(WorkerError, match="no machine of the Ray cluster has 5 cores, which a row needs"):
         check_room(ray, {"num_cpus": 5})
-    with pytest.raises(WorkerError, match="no machine of the Ray cluster has 1 cores and a GPU"):
+    with pytest.raises(WorkerError, match="no machine of the Ray cluster has 1 core and a GPU"):
         check_room(ray, {"num_cpus": 1, "num_gpus": 1})
 
 

@@ -304,4 +304,4 @@ def test_the_recording_says_what_it_did(clean_tree, moving, toy_request, tmp_pat
     lines = capsys.readouterr().out.splitlines()
     assert f"repeating under {len(ON_CPU)} conditions that change rounding alone" in lines
     assert "repeated under nothing" in lines
-    assert lines[-1] == f"recorded 1 rows in {expected_file}: seeds 3, repeats 2; all runs are in {tmp_path / 'runs'}"
+    assert lines[-1] == f"recorded 1 row in {expected_file}: seeds 3, repeats 2; all runs are in {tmp_path / 'runs'}"

@@ -60,17 +60,17 @@ def page_of(text):
 def test_the_verdict_stands_first_behind_a_marker(judged, row_result):
     first, _, verdict, _, where, *_ = render_summary(*judged({1: row_result()})).split("\n")
     assert first == marker("smoke") == "<!-- fine-tuning benchmarks: smoke -->"
-    assert verdict == "**smoke tier: passed** - 1 of 1 judged rows hold; 1 of 1 invariants hold"
+    assert verdict == "**smoke tier: passed** - 1 of 1 judged row holds; 1 of 1 invariant holds"
     assert where.startswith("Fast CPU, 2 threads, torch ")
 
 
 def test_failures_are_counted_by_kind(judged, row_result, lost):
     text = render_summary(*judged({1: lost(1), 2: row_result(row=2, figures=None, error="broken"), 3: row_result(row=3)}))
-    assert "**smoke tier: failed** - 0 of 3 judged rows hold; 1 error; 1 missing; 1 drifted; 1 of 1 invariants hold" in text
+    assert "**smoke tier: failed** - 0 of 3 judged rows hold; 1 error; 1 missing; 1 drifted; 1 of 1 invariant holds" in text
 
 
 def test_a_broken_invariant_fails_the_run_and_is_told_before_the_rows(judged, row_result, lost):
-    assert "**smoke tier: failed** - 1 of 1 judged rows hold; 1 of 2 invariants hold" in render_summary(*judged({1: row_result()}, (HOLDS, BROKEN)))
+    assert "**smoke tier: failed** - 1 of 1 judged row holds; 1 of 2 invariants holds" in render_summary(*judged({1: row_result()}, (HOLDS, BROKEN)))
     text = open_part(render_summary(*judged({1: lost(1)}, (HOLDS, BROKEN))))
     assert text.index("- broken: accuracies are whole counts (row 1: test 3 of 4)") < text.index("### Rows that fail")
 
@@ -85,7 +85,7 @@ def test_the_full_tier_has_a_comment_of_its_own(judged, row_result):
 
 def test_rows_that_never_ended_are_told_once_with_the_command_that_runs_them(judged, row_result):
     text = render_summary(*judged({1: row_result(), 2: None, 3: None, 5: None}, None))
-    assert "**smoke tier: incomplete** - 1 of 4 judged rows hold; 3 missing" in text
+    assert "**smoke tier: incomplete** - 1 of 4 judged rows holds; 3 missing" in text
     assert "The run broke off after 1 of 4 rows: rows 2-3, 5 never ended." in text
     assert "` python -m bench run --tier smoke --rows 2-3,5 `" in text
     assert "### Rows that fail" not in text
@@ -94,7 +94,7 @@ def test_rows_that_never_ended_are_told_once_with_the_command_that_runs_them(jud
 
 def test_a_run_without_its_invariants_is_incomplete_though_every_row_holds(judged, row_result):
     text = render_summary(*judged({1: row_result()}, None))
-    assert "**smoke tier: incomplete** - 1 of 1 judged rows hold" in text
+    assert "**smoke tier: incomplete** - 1 of 1 judged row holds" in text
     assert "broke off before its invariants were checked" in open_part(text)
 
 
@@ -126,7 +126,7 @@ def test_a_traceback_is_folded_below_its_first_line(judged, row_result):
 def test_what_only_warns_comes_after_what_fails(judged, row_result, lost):
     rows = {1: lost(1), 2: row_result(row=2, figures=None, error="broken")}
     text = render_summary(*judged(rows, strictness=Strictness.LENIENT))
-    assert "1 of 2 judged rows hold; 1 error; 1 with a warning" in text
+    assert "1 of 2 judged rows holds; 1 error; 1 with a warning" in text
     places = [text.index(found) for found in ("### Rows that fail", "row 2 (first token): error", "### Rows that warn", "drifted (warning)", "<details>")]
     assert places == sorted(places)
     assert "test accuracy drifted" in open_part(text)

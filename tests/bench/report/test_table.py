@@ -136,7 +136,7 @@ def test_a_row_that_is_not_comparable_was_held_against_nothing(judged, row_resul
 def test_passing_rows_need_no_words(judged, row_result):
     results, verdicts = judged(row_result())
     assert explanations(results, verdicts) == []
-    assert closing_line(verdicts) == "1 of 1 judged rows hold"
+    assert closing_line(verdicts) == "1 of 1 judged row holds"
 
 
 def test_a_moved_metric_is_told_with_from_to_band_and_command(judged, row_result, figures):
@@ -144,7 +144,7 @@ def test_a_moved_metric_is_told_with_from_to_band_and_command(judged, row_result
     [told] = explanations(results, verdicts)
     assert told.headline == "row 1 (reference): drifted"
     (reach,) = {judgement.high - 0.5 for judgement in verdicts[0].judgements if judgement.metric == "train_loss"}
-    assert told.sentences[0].startswith(f"train loss drifted from 0.5 to 0.55, allowed {0.5 - reach:.9g} to {0.5 + reach:.9g} (baseline; rounding in 1 repeats")
+    assert told.sentences[0].startswith(f"train loss drifted from 0.5 to 0.55, allowed {0.5 - reach:.9g} to {0.5 + reach:.9g} (baseline; rounding in 1 repeat")
     assert told.command == "python -m bench run --tier smoke --rows 1"
 
 
@@ -152,7 +152,7 @@ def test_a_drift_that_only_warns_is_told_as_a_warning(judged, row_result, figure
     results, verdicts = judged(row_result(figures=figures(right=(1005, 148, 284))), strictness=Strictness.LENIENT)
     assert cells_of(verdicts)["verdict"] == "drifted (warning)"
     assert explanations(results, verdicts)[0].headline == "row 1 (reference): drifted (warning)"
-    assert closing_line(verdicts) == "1 of 1 judged rows hold"
+    assert closing_line(verdicts) == "1 of 1 judged row holds"
 
 
 @pytest.mark.parametrize(("seconds", "word", "verdict"), [(1e9, "slower", "regressed"), (1e-9, "faster", "improved")])
@@ -294,7 +294,7 @@ def test_invariants_are_counted_and_broken_ones_told(judged, row_result):
     results, _ = judged(row_result())
     assert invariant_lines(results) == []
     held, broken = Invariant("a holds", (1,), True, ""), Invariant("b holds", (1,), False, "it does not")
-    assert invariant_lines(replace(results, invariants=(held, broken))) == ["1 of 2 invariants hold: a holds", "invariant broken: b holds (it does not)"]
+    assert invariant_lines(replace(results, invariants=(held, broken))) == ["1 of 2 invariants holds: a holds", "invariant broken: b holds (it does not)"]
 
 
 def test_a_run_whose_invariants_were_never_checked_says_so(judged, row_result):

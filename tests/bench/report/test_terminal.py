@@ -40,7 +40,7 @@ def test_a_finished_row_is_one_line(console, row_result):
 def test_the_report_ends_with_failures_and_the_count(reported, row_result, figures):
     lines = reported(row_result(figures=figures(right=(900, 148, 285))))
     assert lines[0].startswith("smoke tier on Fast CPU")
-    assert lines[-1] == "0 of 1 judged rows hold"
+    assert lines[-1] == "0 of 1 judged row holds"
     assert any(
         line.startswith("  train accuracy regressed from 96.63 % to 86.54 % (baseline; McNemar's exact test: 105 texts lost, 0 gained") for line in lines
     )
@@ -52,7 +52,7 @@ def test_only_a_failing_row_lists_the_texts_it_lost(reported, row_result, figure
     lines = reported(row_result(figures=figures(wrong_test={1, *range(285, 300)})), ("first", "[bold]second[/]", "third"), strictness)
     assert f"row 1 (reference): {verdict}" in lines
     is_failing = strictness is Strictness.STRICT
-    assert ("  1 test texts went from right to wrong, 0 from wrong to right (McNemar's exact p = 1)" in lines) == is_failing
+    assert ("  1 test text went from right to wrong, 0 from wrong to right (McNemar's exact p = 1)" in lines) == is_failing
     assert ("  right to wrong, text 2: [bold]second[/]" in lines) == is_failing
     assert not any("third" in line for line in lines)
 
@@ -76,7 +76,7 @@ def test_the_notes_stand_under_the_table(reported, of_seeds, seeds):
     (notices,) = (line for line in lines if line.startswith("notices: "))
     (clean,) = (line for line in lines if line.startswith("a clean run of these rows is flagged"))
     assert lines.index(notices) < lines.index(clean) < lines.index("no validation or test text stands verbatim in train")
-    assert lines[-1] == "1 of 1 judged rows hold"
+    assert lines[-1] == "1 of 1 judged row holds"
 
 
 def test_failures_come_last_after_what_only_warns_and_the_run_as_a_whole(console, run_info, recorded, row_result, figures):
@@ -87,7 +87,7 @@ def test_failures_come_last_after_what_only_warns_and_the_run_as_a_whole(console
     lines = console.file.getvalue().splitlines()
     headlines = [line for line in lines if line.startswith("row ")]
     assert headlines == ["row 1 (reference): pass, slower", "row 2 (first token): error"]
-    assert lines[-2:] == ["invariant broken: a holds (it does not)", "1 of 2 judged rows hold; the run as a whole does not"]
+    assert lines[-2:] == ["invariant broken: a holds (it does not)", "1 of 2 judged rows holds; the run as a whole does not"]
     assert sum("invariant broken" in line for line in lines) == 1
 
 

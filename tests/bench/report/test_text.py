@@ -173,7 +173,7 @@ def test_a_block_of_a_text_shows_its_lines(text):
     assert html.unescape(content).splitlines() == (printable(text).splitlines() or [""])
 
 
-@pytest.mark.parametrize(("text", "shown"), [("four", "four"), ("fives", "five … (1 more characters)"), ("", "")])
+@pytest.mark.parametrize(("text", "shown"), [("four", "four"), ("fives", "five … (1 more character)"), ("", "")])
 def test_a_long_text_is_clipped_and_says_so(text, shown):
     assert clipped(text, 4) == shown
 

@@ -230,7 +230,9 @@ def test_the_texts_that_flipped_decide_where_one_seed_was_recorded(verdict_on, r
     judgement = told(judged, "test_accuracy")
     assert judgement.verdict is verdict
     if verdict is not Verdict.PASS:
-        assert f"McNemar's exact test: {lost} texts lost, {gained} gained, p = {mcnemar(lost, gained):.2g}" in judgement.explanation
+        assert (
+            f"McNemar's exact test: {lost} {'text' if lost == 1 else 'texts'} lost, {gained} gained, p = {mcnemar(lost, gained):.2g}" in judgement.explanation
+        )
     assert (judged.flips.lost, judged.flips.gained) == (tuple(range(lost)), tuple(range(300 - gained, 300)))
 
 

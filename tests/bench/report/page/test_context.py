@@ -23,7 +23,7 @@ def headline(run):
 def test_a_clean_run_says_that_its_rows_hold(headline, good, row_result):
     found = headline_of(good.results, good.verdicts)
     assert (found.words, found.tone) == ("The row holds", "good")
-    assert found.sentences == ("1 of 1 judged rows hold", "1 of 1 invariants hold")
+    assert found.sentences == ("1 of 1 judged row holds", "1 of 1 invariant holds")
 
 
 def test_failing_rows_are_counted_and_named_by_verdict(bad):
