@@ -1,7 +1,7 @@
 """The one table and the sentences under it, as plain strings that the terminal and Markdown both print."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.recording.bands import FLAGGED_RUNS, N_ROWS
@@ -225,7 +225,7 @@ def explain(judgement: Judgement) -> str:
     if judgement.found is None or judgement.expected is None:
         metric = "" if judgement.metric == "row" else f"{judgement.metric.replace('_', ' ')} "
         return f"{metric}{judgement.verdict}: {judgement.explanation}"
-    number = percent if judgement.metric.endswith("accuracy") else megabytes_named if judgement.metric == "peak_memory" else plain
+    number = written(judgement.metric)
     warning = "warning, " if judgement.advisory else ""
     band = "" if judgement.low is None or judgement.high is None else f", allowed {number(judgement.low)} to {number(judgement.high)}"
     return (
@@ -234,9 +234,23 @@ def explain(judgement: Judgement) -> str:
     )
 
 
+def written(metric: str) -> Callable[[float], str]:
+    """How a value of a metric is written: accuracies in percent, durations and memory with their unit, all else as the number it is."""
+    if metric == "duration":
+        return seconds
+    if metric == "peak_memory":
+        return megabytes_named
+    return percent if "accuracy" in metric else plain
+
+
 def percent(fraction: float) -> str:
     """A fraction as a percentage with two decimals."""
     return f"{100 * fraction:.2f} %"
+
+
+def seconds(value: float) -> str:
+    """A duration with four digits, or whole where there are more."""
+    return f"{value:#.4g} s" if value < 999.95 else f"{value:.0f} s"
 
 
 def megabytes(size: float) -> str:
@@ -250,5 +264,5 @@ def megabytes_named(size: float) -> str:
 
 
 def plain(value: float) -> str:
-    """A loss, a norm or a number of seconds."""
+    """A loss, a margin or a norm."""
     return f"{value:.9g}"

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
-from bench.report.table import explain, percent, plain, verdict_text, worth_telling
+from bench.report.table import explain, verdict_text, worth_telling, written
 from bench.results import Results
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
 from bench.wording import counted, rows_named
@@ -64,18 +64,13 @@ def moved_table(row: int, judgements: Sequence[Judgement]) -> Table | None:
 
 def moved_line(judgement: Judgement) -> tuple[Cell, ...]:
     """One metric that moved."""
-    number = percent if judgement.metric.endswith("accuracy") else seconds if judgement.metric == "duration" else plain
+    number = written(judgement.metric)
     found, expected, low, high = ("-" if value is None else number(value) for value in (judgement.found, judgement.expected, judgement.low, judgement.high))
     band = "-" if judgement.low is None or judgement.high is None else f"{low} to {high}"
     word = f"{judgement.verdict} (warning)" if judgement.advisory else str(judgement.verdict)
     tone = "warn" if judgement.advisory else VERDICT_TONES[judgement.verdict]
     texts = (judgement.metric.replace("_", " "), word, expected, found, band, judgement.against, judgement.explanation)
     return tuple(Cell(text, tone if column == "verdict" else "") for column, text in zip(MOVED_COLUMNS, texts, strict=True))
-
-
-def seconds(value: float) -> str:
-    """A duration."""
-    return f"{value:.3g} s"
 
 
 def counted_flips(flips: Flips) -> str:

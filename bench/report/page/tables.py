@@ -9,7 +9,7 @@ from bench.report.findings import note_lines as findings_notes
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark
 from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of, without_empty_columns
 from bench.report.page.stories import anchor_of
-from bench.report.table import NOTICES, notes, row_cells, seed_lines
+from bench.report.table import NOTICES, megabytes, notes, row_cells, seed_lines
 from bench.results import Results
 from bench.verdicts.verdict import RowVerdict
 from bench.wording import row_ranges
@@ -101,7 +101,7 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
             "-" if not mark.published or not mark.seconds else f"{mark.published / mark.seconds:.2f}",
             "-" if not first or not first.seconds else f"{mark.seconds / first.seconds:.2f}",
             "-" if not first or not first.minutes or not mark.minutes else f"{mark.minutes / first.minutes:.2f}",
-            "-" if mark.memory is None else f"{mark.memory / 1e6:.0f}",
+            "-" if mark.memory is None else megabytes(mark.memory),
         )
         for mark in marks
     )

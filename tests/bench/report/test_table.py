@@ -16,6 +16,7 @@ from bench.report.table import (
     notes,
     seed_lines,
     table_cells,
+    written,
 )
 from bench.results import Invariant, Results
 from bench.rows import ROWS
@@ -148,6 +149,24 @@ def test_a_moved_metric_is_told_with_from_to_band_and_command(judged, row_result
     assert told.command == "python -m bench run --tier smoke --rows 1"
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("test_accuracy", 0.85333, "85.33 %"),
+        ("validation_accuracy_of_epochs", 0.5, "50.00 %"),
+        ("duration", 0.390190365, "0.3902 s"),
+        ("duration", 16.0, "16.00 s"),
+        ("duration", 999.96, "1000 s"),
+        ("duration", 7200.4, "7200 s"),
+        ("peak_memory", 66_700_000, "66.7 MB"),
+        ("train_loss", 0.123456789, "0.123456789"),
+        ("test_margins", -1.5, "-1.5"),
+    ],
+)
+def test_every_metric_is_written_in_its_own_way(metric, value, text):
+    assert written(metric)(value) == text
+
+
 def test_a_drift_that_only_warns_is_told_as_a_warning(judged, row_result, figures):
     results, verdicts = judged(row_result(figures=figures(right=(1005, 148, 284))), strictness=Strictness.LENIENT)
     assert cells_of(verdicts)["verdict"] == "drifted (warning)"
@@ -191,7 +210,7 @@ def test_rows_that_should_have_been_comparable_are_told_one_by_one(judged, row_r
         ),
         (
             Judgement("train_accuracy_of_epochs", Verdict.DRIFTED, "baseline", 0.9, 1.0, 0.975, 1.025, explanation="why"),
-            "train accuracy of epochs drifted from 1 to 0.9, allowed 0.975 to 1.025 (baseline; why)",
+            "train accuracy of epochs drifted from 100.00 % to 90.00 %, allowed 97.50 % to 102.50 % (baseline; why)",
         ),
     ],
 )

@@ -45,7 +45,9 @@ def test_nothing_is_told_of_rows_that_pass(good):
     ("judgement", "texts"),
     [
         (Judgement("test_accuracy", Verdict.REGRESSED, "baseline", 0.5, 0.75, 0.7, 0.8), ["50.00 %", "70.00 % to 80.00 %"]),
-        (Judgement("duration", Verdict.REGRESSED, "baseline", 1234.5, 2.0, 1.0, 3.0, advisory=True), ["1.23e+03 s", "1 s to 3 s"]),
+        (Judgement("duration", Verdict.REGRESSED, "baseline", 1234.5, 2.0, 1.0, 3.0, advisory=True), ["1234 s", "1.000 s to 3.000 s"]),
+        (Judgement("peak_memory", Verdict.REGRESSED, "baseline", 95_000_000, 66_700_000, 0.0, 80_000_000, advisory=True), ["95.0 MB", "0.0 MB to 80.0 MB"]),
+        (Judgement("train_accuracy_of_epochs", Verdict.DRIFTED, "baseline", 0.5, 0.75, 0.7, 0.8), ["50.00 %", "70.00 % to 80.00 %"]),
         (Judgement("weight_norm", Verdict.DRIFTED, "baseline", 1.5, 2.0), ["1.5", "-"]),
     ],
 )

@@ -39,7 +39,7 @@ def test_durations_are_multiples_of_row_1_too(run, row_result, figures):
     assert fifth["published minutes"] == "0.69"
     assert "band" in first
     assert "x published" not in first
-    assert (first["peak memory, MB"], fifth["peak memory, MB"]) == ("-", "7")
+    assert (first["peak memory, MB"], fifth["peak memory, MB"]) == ("-", "7.0")
 
 
 def test_accuracies_say_where_their_interval_comes_from(good):
