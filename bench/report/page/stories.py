@@ -9,7 +9,7 @@ from bench.results import Results
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
 from bench.wording import counted, rows_named
 
-MOVED_COLUMNS = ("metric", "verdict", "from", "to", "allowed", "held against", "how that is known")
+MOVED_COLUMNS = ("metric", "from", "to", "allowed", "verdict", "held against", "how that is known")
 NUMBERS = frozenset(("from", "to", "allowed"))
 NOT_KEPT = "(not kept)"
 
@@ -69,7 +69,7 @@ def moved_line(judgement: Judgement) -> tuple[Cell, ...]:
     band = "-" if judgement.low is None or judgement.high is None else f"{low} to {high}"
     word = f"{judgement.verdict} (warning)" if judgement.advisory else str(judgement.verdict)
     tone = "warn" if judgement.advisory else VERDICT_TONES[judgement.verdict]
-    texts = (judgement.metric.replace("_", " "), word, expected, found, band, judgement.against, judgement.explanation)
+    texts = (judgement.metric.replace("_", " "), expected, found, band, word, judgement.against, judgement.explanation)
     return tuple(Cell(text, tone if column == "verdict" else "") for column, text in zip(MOVED_COLUMNS, texts, strict=True))
 
 

@@ -1,12 +1,17 @@
 """The pages in a real browser: what is there, what fits, what is asked of the network, and what accessibility checkers say."""
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from bench.history import read_history
 from bench.report.page.write import write_history
+from bench.report.table import verdict_text
 from bench.results import create_folder, write_row
+from bench.rows import ROWS
+from bench.verdicts.verdict import Judgement, Power, Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +97,44 @@ def test_the_report_shows_every_section(opened, written):
     assert page.locator("h1").inner_text() == "4 of 4 rows do not hold"
     assert page.locator("svg").count() >= 4
     assert all(box["width"] > 200 and box["height"] > 50 for box in (svg.bounding_box() for svg in page.locator("svg").all()))
+
+
+@pytest.fixture
+def wordy(run, row_result, figures, page_of_run):
+    """The page of a run whose row has the longest name and the longest verdict, with figures of many digits."""
+    made = run({1: row_result(figures=figures(train_loss=0.631693997, seconds=99.0))})
+    (verdict,) = made.verdicts
+    memory = Judgement("peak_memory", Verdict.REGRESSED, "baseline", 95e6, 66.7e6, 0.0, 80e6, "spread of 5 measurements", advisory=True)
+    epochs = Judgement("train_accuracy_of_epochs", Verdict.DRIFTED, "baseline", 0.425, 0.325, 0.3, 0.35, "rounding in 16 repeats after epoch 1")
+    loss = Judgement("train_loss", Verdict.DRIFTED, "baseline", 0.619307841, 0.631693997, 0.631692527, 0.631695467, "rounding in 16 repeats at step 60")
+    judgements = (*(one for one in verdict.judgements if one.metric != "train_loss"), memory, epochs, loss)
+    made.verdicts = [replace(verdict, name=max((row.name for row in ROWS), key=len), judgements=judgements, power=Power(0.113, 0.911))]
+    assert verdict_text(made.verdicts[0]) == "drifted, slower, more memory"
+    return page_of_run(made)
+
+
+def test_the_table_fits_a_desk_with_the_longest_verdict(opened, wordy):
+    page = opened(wordy).page
+    assert page.locator("#rows ~ .scroll td .tone").first.inner_text() == "drifted, slower, more memory"
+    for box in page.locator("main > section > .scroll, .card .scroll").all():
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0, box.locator("caption").inner_text()
+
+
+def test_what_moved_is_in_sight_on_a_phone(opened, wordy):
+    page = opened(wordy, PHONE).page
+    box = page.locator(".card .scroll").first
+    right = box.evaluate("box => box.getBoundingClientRect().right")
+    for name in ("from", "to", "allowed"):
+        heading = box.locator("thead th", has_text=re.compile(f"^{name}$"))
+        assert heading.evaluate("cell => cell.getBoundingClientRect().right") <= right, name
+
+
+def test_what_a_finding_says_is_not_cut_on_a_phone(opened, written):
+    page = opened(written["report"], PHONE).page
+    box = page.locator("#findings ~ .scroll")
+    right = box.evaluate("box => box.getBoundingClientRect().right")
+    assert box.locator("thead th").nth(1).inner_text() == "what it says"
+    assert box.locator("thead th").nth(1).evaluate("cell => cell.getBoundingClientRect().right") <= right
 
 
 def test_colours_follow_the_reader(opened, written):
