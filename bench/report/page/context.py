@@ -15,7 +15,7 @@ from bench.report.findings import closing_line as findings_line
 from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks
 from bench.report.page.parts import Cell, Command, Headline, Story, Table, Tone
 from bench.report.page.stories import anchor_of, flips_table, moved_rows, stories_of
-from bench.report.page.tables import accuracy_table, attestation_table, durations_table, findings_table, inputs_table, invariants_table, main_table
+from bench.report.page.tables import accuracy_table, attestation_table, durations_table, findings_tables, inputs_table, invariants_table, main_table
 from bench.report.table import closing_line, leak_lines
 from bench.results import Results
 from bench.verdicts.judge import holds
@@ -47,7 +47,10 @@ class Against:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything but the plots.  subtitle: tier, machine, time, commit.  flaws: of the published table.  environment: terms and what they are."""
+    """Everything but the plots.  subtitle: tier, machine, time, commit.  flaws: of the published table.  environment: terms and what they are.
+
+    findings_line, resuming: empty where nothing is judged, or left to run.
+    """
 
     headline: Headline
     subtitle: str
@@ -57,6 +60,7 @@ class Page:
     accuracy: Table | None
     durations: Table | None
     findings: Table | None
+    untold_findings: Table | None
     findings_line: str
     against: Against | None
     flips: Table | None
@@ -64,7 +68,9 @@ class Page:
     leaks: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     digests: tuple[Table, ...]
+    resuming: str
     commands: tuple[Command, ...]
+    row_commands: tuple[Command, ...]
     flaws: tuple[str, ...]
     broke_off: bool
 
@@ -88,6 +94,7 @@ def page_of(
     baselines = baselines_of(results.info, expectations)
     stories = {story.anchor: story for story in stories_of(results, verdicts, judging)}
     failing = {anchor_of(verdict.row) for verdict in verdicts if not verdict.holds}
+    told, untold = findings_tables(judged)
     return Page(
         headline=headline_of(results, verdicts, judging),
         subtitle=subtitle_of(results),
@@ -96,15 +103,18 @@ def page_of(
         table=main_table(results, verdicts, expectations, stories),
         accuracy=None if results.info.timing_only else accuracy_table(accuracy_marks(verdicts, baselines)),
         durations=durations_table(duration_marks(verdicts, expectations), expectations.published.hardware),
-        findings=findings_table(judged) if judged else None,
-        findings_line=findings_line(judged),
+        findings=told,
+        untold_findings=untold,
+        findings_line=findings_line(judged) if judged else "",
         against=against_of(base[0], base[1], results, str(folder)) if base else None,
         flips=flips_table(results, verdicts),
         invariants=invariants_table(results),
         leaks=tuple(leak_lines(results)),
         environment=tuple(environment_of(results, baselines)),
         digests=tuple(table for table in (inputs_table(results), attestation_table(results)) if table),
+        resuming=resuming_of(results, folder, judging, command),
         commands=tuple(commands_of(results, folder, base[0] if base else None, judging, command)),
+        row_commands=tuple(Command(f"row {number} alone", run_of(results, str(number), judging)) for number in results.info.rows),
         flaws=tuple(f"{rows_named(flaw.rows)}: {flaw.flaw}" for flaw in expectations.published.flaws),
         broke_off=results.invariants is None,
     )
@@ -184,12 +194,17 @@ def environment_of(results: Results, baselines: Mapping[int, Baseline]) -> Itera
 def commands_of(results: Results, folder: Path, base: str | None, judging: Sequence[str] = (), command: str = "python -m bench") -> Iterator[Command]:
     """How to do it all again, judged in the same way."""
     place = shlex.join((str(folder), *judging))
-
-    def run(rows: str) -> str:
-        return " ".join((results.info.command, "--rows", rows, *map(shlex.quote, judging)))
-
-    yield Command("the same run", run(row_ranges(results.info.rows)))
+    yield Command("the same run", run_of(results, row_ranges(results.info.rows), judging))
     yield Command("judge the folder again", f"{command} check {place}")
     yield Command("write this page again", f"{command} report {place}{f' --against {shlex.quote(base)}' if base else ''}")
-    for number in results.info.rows:
-        yield Command(f"row {number} alone", run(str(number)))
+
+
+def run_of(results: Results, rows: str, judging: Sequence[str]) -> str:
+    """The command that runs some rows as they ran."""
+    return " ".join((results.info.command, "--rows", rows, *map(shlex.quote, judging)))
+
+
+def resuming_of(results: Results, folder: Path, judging: Sequence[str], command: str) -> str:
+    """The command that goes on with a run that broke off, empty for one that did not."""
+    is_whole = results.invariants is not None and all(number in results.rows for number in results.info.rows)
+    return "" if is_whole else f"{command} run --resume {shlex.join((str(folder), *judging))}"

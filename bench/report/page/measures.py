@@ -182,5 +182,10 @@ def _recorded_curve(baseline: Baseline | None, result: RowResult, figures: Resul
     return Curve(tuple(one.step for one in figures.history), baseline.own.train_loss, baseline.own.validation_loss)
 
 
+def figures_of(verdict: RowVerdict) -> Result | None:
+    """A row's figures, None where it failed or never came."""
+    return verdict.result.figures if verdict.result else None
+
+
 def _finished(verdicts: Sequence[RowVerdict]) -> list[tuple[RowVerdict, RowResult, Result]]:
     return [(one, one.result, one.result.figures) for one in verdicts if one.result and one.result.figures]

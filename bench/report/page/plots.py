@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from bench.findings.claims import Conclusion, JudgedClaim, JudgedFinding
 from bench.report.page.drawing import BAND, BLUE, GREEN, INK, MUTED, ORANGE, PAPER, Plot, drawing, legend, row_axis, shortened, spread_apart
 from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, LossCurves
-from bench.wording import counted
+from bench.wording import counted, rows_named
 
 LINE = 21  # points of height that a row takes
 BAR: dict[str, Any] = {"color": BAND, "linewidth": 7, "solid_capstyle": "butt", "zorder": 2}
@@ -41,8 +41,8 @@ CONCLUSIONS: dict[Conclusion, dict[str, Any]] = {
 }
 
 
-def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
-    """Test accuracy of every row with its interval, the recorded and the published one."""
+def accuracy_plot(marks: Sequence[AccuracyMark], absent: Sequence[int] = ()) -> Plot:
+    """Test accuracy of every row with its interval, the recorded and the published one.  absent: rows without figures, which the caption names."""
     with drawing(400, LINE * len(marks) + 70) as figure:
         axes = figure.subplots()
         row_axis(axes, [f"{mark.row}  {mark.name}" for mark in marks])
@@ -63,11 +63,12 @@ def accuracy_plot(marks: Sequence[AccuracyMark]) -> Plot:
         legend(figure)
     told = "; ".join(f"row {mark.row} {100 * mark.found:.1f} % ({100 * mark.interval.low:.1f} to {100 * mark.interval.high:.1f})" for mark in marks)
     caption = "Dots: this run; bars: " + "; ".join(EXPLANATIONS[basis] for basis in Basis if any(mark.basis is basis for mark in marks)) + "."
+    caption += absence(absent)
     return Plot("accuracy", "Test accuracy of each row", f"Test accuracy with its 95 % interval: {told}.", caption, figure)
 
 
-def duration_plot(marks: Sequence[DurationMark]) -> Plot:
-    """Seconds of every row on a logarithmic axis, with the recorded and the published ones."""
+def duration_plot(marks: Sequence[DurationMark], absent: Sequence[int] = ()) -> Plot:
+    """Seconds of every row on a logarithmic axis, with the recorded and the published ones.  absent: rows without figures, which the caption names."""
     with drawing(400, LINE * len(marks) + 70) as figure:
         axes = figure.subplots()
         row_axis(axes, [f"{mark.row}  {mark.name}" for mark in marks])
@@ -93,7 +94,13 @@ def duration_plot(marks: Sequence[DurationMark]) -> Plot:
     caption += " Ticks: what was recorded, at this run's pace." if any(mark.recorded for mark in marks) else ""
     caption += " Grey bars: the band that the spread of recorded timings gives." if any(mark.band for mark in marks) else ""
     caption += " Diamonds: published." if any(mark.published for mark in marks) else ""
+    caption += absence(absent)
     return Plot("durations", "Duration of each row", f"Seconds of training: {told}.", caption, figure)
+
+
+def absence(rows: Sequence[int]) -> str:
+    """A sentence for a caption on the rows that are not drawn, empty for none."""
+    return f" {rows_named(rows).capitalize()}: no figures." if rows else ""
 
 
 def loss_plot(curves: LossCurves, top: float, behind_name: str) -> Plot:

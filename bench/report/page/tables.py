@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.expectations import Expectations
-from bench.findings.claims import JudgedFinding
+from bench.expectations import Baseline, Expectations
+from bench.findings.claims import Conclusion, JudgedFinding
 from bench.report.findings import findings_cells
 from bench.report.findings import note_lines as findings_notes
-from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark
+from bench.report.page.measures import EXPLANATIONS, AccuracyMark, Basis, DurationMark, baselines_of, figures_of
 from bench.report.page.parts import CONCLUSION_TONES, Cell, Story, Table, lines_of, tone_of, without_empty_columns
 from bench.report.page.stories import anchor_of
 from bench.report.table import NOTICES, megabytes, notes, row_cells, seed_lines
@@ -24,7 +24,8 @@ FLIPS_SHOWN = 50
 def main_table(results: Results, verdicts: Sequence[RowVerdict], expectations: Expectations, stories: Mapping[str, Story]) -> Table:
     """One line per row: figures, what they are held against, and the verdict."""
     header = (*FIGURES, *COSTS)
-    lines = [main_line(verdict, expectations, stories) for verdict in verdicts]
+    baselines = baselines_of(results.info, expectations)
+    lines = [main_line(verdict, expectations, baselines.get(verdict.row), stories) for verdict in verdicts]
     caption = "Accuracies in percent, differences in points, seconds of training alone and from cold."
     if expectations.published.rows and all(line["from published"].text == "-" for line in lines):
         caption += f" Published figures are of GPT-2 on an {expectations.published.hardware}; this run did other work, and is not judged against them."
@@ -33,8 +34,8 @@ def main_table(results: Results, verdicts: Sequence[RowVerdict], expectations: E
     return without_empty_columns(Table("table", caption, header, in_order, frozenset(header) - WORDS, told))
 
 
-def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[str, Story]) -> dict[str, Cell]:
-    """The cells of one row by column."""
+def main_line(verdict: RowVerdict, expectations: Expectations, baseline: Baseline | None, stories: Mapping[str, Story]) -> dict[str, Cell]:
+    """The cells of one row by column.  Of a row without figures the recorded ones stand there all the same."""
     texts = row_cells(verdict)
     line = {column: Cell(texts.get(column, "-")) for column in (*FIGURES, *COSTS)}
     anchor = anchor_of(verdict.row)
@@ -46,6 +47,8 @@ def main_line(verdict: RowVerdict, expectations: Expectations, stories: Mapping[
         if all(both):
             line[column] = Cell(" / ".join(f"{100 * (one.expected or 0):.1f}" for one in both if one))
             line[moved] = Cell(" / ".join(f"{100 * ((one.found or 0) - (one.expected or 0)):+.1f}" for one in both if one))
+    if baseline and figures_of(verdict) is None:
+        line["recorded %"] = Cell(" / ".join(f"{100 * baseline.own.counts[split].accuracy:.1f}" for split in SPLITS))
     published = expectations.published.rows.get(verdict.row)
     if published:
         line["published %"] = Cell(" / ".join(f"{published.accuracies[split].percent:.2f}" for split in SPLITS if split in published.accuracies))
@@ -77,7 +80,7 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
     """Seconds against recorded seconds and published minutes, and as multiples of row 1's; None without figures."""
     if not marks:
         return None
-    first = next((mark for mark in marks if mark.row == 1), None)
+    first = next((mark for mark in marks if mark.row == 1), None) if len(marks) > 1 else None
     header = (
         "row",
         "what it changes",
@@ -107,17 +110,29 @@ def durations_table(marks: Sequence[DurationMark], hardware: str) -> Table | Non
     )
     notes = list(dict.fromkeys(f"recorded seconds: {mark.note}" for mark in marks if mark.note))
     if any(mark.minutes for mark in marks) and not any(mark.published for mark in marks):
-        notes.append(f"published minutes are of GPT-2 on an {hardware}; this run did other work, so only the multiples of row 1 can be put side by side")
+        told = f"published minutes are of GPT-2 on an {hardware}; this run did other work"
+        notes.append(f"{told}, so only the multiples of row 1 can be put side by side" if first else told)
     caption = "Training alone and from cold; recorded seconds at the pace of this run where the tier compares durations so"
     return without_empty_columns(Table("durations-table", caption, header, lines, frozenset(header) - WORDS, tuple(notes)))
 
 
-def findings_table(judged: Sequence[JudgedFinding]) -> Table:
-    """The publication's findings, a line per claim."""
+def findings_tables(judged: Sequence[JudgedFinding]) -> tuple[Table | None, Table | None]:
+    """Findings that the run says something of, and those that it does not, whose rows never ran or cannot be compared; None for none."""
+    told = [one for one in judged if any(claim.conclusion is not Conclusion.NOT_JUDGED for claim in one.claims)]
+    untold = [one for one in judged if one not in told]
+    caption = "Findings that this run says nothing of"
+    return (
+        findings_table("findings-table", "What this run says of the publication's findings", told) if told else None,
+        findings_table("untold-findings", caption, untold) if untold else None,
+    )
+
+
+def findings_table(name: str, caption: str, judged: Sequence[JudgedFinding]) -> Table:
+    """Findings, a line per claim."""
     header, rows = findings_cells(judged)
     numbers = [str(one.finding.number) for one in judged for _ in one.claims]  # every line needs its header
     lines = tuple((Cell(number), *(Cell(text, CONCLUSION_TONES.get(text, "")) for text in row[1:])) for number, row in zip(numbers, rows, strict=True))
-    return Table("findings-table", "What this run says of the publication's findings", header, lines, frozenset(("seeds",)), tuple(findings_notes(judged)))
+    return Table(name, caption, header, lines, frozenset(("seeds",)), tuple(findings_notes(judged)))
 
 
 def invariants_table(results: Results) -> Table | None:

@@ -16,7 +16,7 @@ from bench.history import History
 from bench.report.page.context import Page, page_of
 from bench.report.page.drawing import Plot, inline_svg, save_plots
 from bench.report.page.history_context import history_page
-from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks, loss_curves
+from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks, figures_of, loss_curves
 from bench.report.page.plots import accuracy_plot, duration_plot, findings_plot, loss_plots
 from bench.report.page.tables import FLIPS_SHOWN
 from bench.report.text import printable
@@ -90,7 +90,7 @@ def sections_of(page: Page) -> list[tuple[str, str]]:
     found += [("rows", "Table")]
     found += [("warnings", "Warnings")] if page.warning else []
     found += [("against", "Against")] if page.against else []
-    return [*found, *((name, title) for name, title in SECTIONS if name != "findings" or page.findings)]
+    return [*found, *((name, title) for name, title in SECTIONS if name != "findings" or page.findings_line)]
 
 
 def run_plots(results: Results, verdicts: Sequence[RowVerdict], judged: Sequence[JudgedFinding], expectations: Expectations, base: Results | None) -> RunPlots:
@@ -99,9 +99,10 @@ def run_plots(results: Results, verdicts: Sequence[RowVerdict], judged: Sequence
     accuracies = [] if results.info.timing_only else accuracy_marks(verdicts, baselines)
     durations = duration_marks(verdicts, expectations)
     curves = loss_curves(verdicts, baselines, base)
+    absent = [verdict.row for verdict in verdicts if figures_of(verdict) is None]
     return RunPlots(
-        accuracy_plot(accuracies) if accuracies else None,
-        duration_plot(durations) if durations else None,
+        accuracy_plot(accuracies, absent) if accuracies else None,
+        duration_plot(durations, absent) if durations else None,
         tuple(loss_plots(curves, "BASE" if base else "recorded")) if curves else (),
         findings_plot(judged),
     )

@@ -80,7 +80,8 @@ def test_runs_of_other_tiers_cannot_be_compared(page_context, good, run, row_res
 
 
 def test_commands_can_be_typed(page_context, bad):
-    commands = page_context(bad, base=None).commands
+    page = page_context(bad, base=None)
+    commands = (*page.commands, *page.row_commands)
     assert commands[0].text == "python -m bench run --tier smoke --rows 1-4"
     assert commands[-1].text == "python -m bench run --tier smoke --rows 4"
     for command in commands:
@@ -92,11 +93,29 @@ def test_commands_can_be_typed(page_context, bad):
 def test_commands_judge_as_the_page_does_and_the_verdict_says_how(page_context, bad):
     flags = ("--lenient", "--expected", "my file.json")
     page = page_context(bad, judging=flags)
-    for text in (*(command.text for command in page.commands), *(story.command for story in page.failing)):
+    for text in (page.resuming, *(command.text for command in (*page.commands, *page.row_commands)), *(story.command for story in page.failing)):
         options = make_parser().parse_args(shlex.split(text)[3:])
         assert (options.lenient, str(options.expected)) == (True, "my file.json")
     assert "judged with --lenient --expected 'my file.json'" in page.headline.sentences
     assert not any("judged with" in sentence for sentence in page_context(bad).headline.sentences)
+
+
+def test_a_run_that_broke_off_can_be_gone_on_with(page_context, run, good):
+    row = good.results.rows[1]
+    for made in (run({1: row, 2: None}), run({1: row}, invariants=None)):
+        words = shlex.split(page_context(made).resuming)
+        assert words == ["python", "-m", "bench", "run", "--resume", str(made.folder)]
+        assert shlex.split(page_context(made, command="python mine.py").resuming)[:2] == ["python", "mine.py"]
+    assert page_context(good).resuming == ""
+
+
+def test_findings_that_nothing_is_said_of_stand_apart(page_context, bad, run, row_result):
+    page = page_context(run({1: row_result(), 2: row_result(row=2)}))
+    assert {line[0].text for line in page.findings.lines} == {"1"}
+    assert "1" not in {line[0].text for line in page.untold_findings.lines}
+    alone = page_context(run({1: row_result()}))
+    assert alone.findings is None
+    assert {line[0].text for line in alone.untold_findings.lines} == {str(number) for number in range(1, 13)}
 
 
 def test_the_environment_is_told_whole(page_context, good):

@@ -40,6 +40,13 @@ def test_durations_are_drawn_on_a_logarithmic_axis_with_their_band(measured):
     assert "seconds" in plot.figure.axes[0].get_xlabel()
 
 
+def test_rows_without_figures_are_named_in_the_caption(measured):
+    made, baselines = measured
+    for plot in (accuracy_plot(accuracy_marks(made.verdicts, baselines), [15]), duration_plot(duration_marks(made.verdicts, made.expectations), [15])):
+        assert plot.caption.endswith(". Row 15: no figures.")
+    assert "no figures" not in accuracy_plot(accuracy_marks(made.verdicts, baselines)).caption
+
+
 def test_losses_are_drawn_over_the_recorded_ones_and_labelled_at_their_ends(measured):
     made, baselines = measured
     (plot,) = loss_plots(loss_curves(made.verdicts, baselines), "recorded")

@@ -1,7 +1,7 @@
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import from_published
 from bench.report.page.measures import accuracy_marks, baselines_of, duration_marks
-from bench.report.page.tables import accuracy_table, durations_table, findings_table, invariants_table, main_table
+from bench.report.page.tables import accuracy_table, durations_table, findings_tables, invariants_table, main_table
 
 
 def lines_of(table):
@@ -18,6 +18,14 @@ def test_the_table_shows_this_run_the_recorded_and_the_published_figures(good):
     assert line["verdict"] == "pass"
     assert "from published" not in line
     assert "is not judged against them" in table.caption
+
+
+def test_a_row_without_figures_shows_what_was_recorded_for_it(run, row_result, good):
+    for result in (None, row_result(figures=None, error="broken")):
+        made = run({1: result, 2: None})
+        first, second = lines_of(main_table(made.results, made.verdicts, made.expectations, {}))
+        assert (first["recorded %"], first["test %"] if "test %" in first else "-") == ("96.6 / 99.3 / 95.0", "-")
+        assert second["recorded %"] == "-"
 
 
 def test_rows_with_a_story_lead_to_it(bad, page_context):
@@ -42,6 +50,14 @@ def test_durations_are_multiples_of_row_1_too(run, row_result, figures):
     assert (first["peak memory, MB"], fifth["peak memory, MB"]) == ("-", "7.0")
 
 
+def test_multiples_of_row_1_are_spoken_of_where_they_are_shown(run, row_result):
+    one, two = run({1: row_result()}), run({1: row_result(), 5: row_result(row=5)})
+    for made, shown in ((one, False), (two, True)):
+        table = durations_table(duration_marks(made.verdicts, made.expectations), "A100")
+        assert ("x row 1" in table.header) == any("multiples of row 1" in note for note in table.notes) == shown
+        assert any("published minutes are of GPT-2 on an A100" in note for note in table.notes)
+
+
 def test_accuracies_say_where_their_interval_comes_from(good):
     table = accuracy_table(accuracy_marks(good.verdicts, baselines_of(good.results.info, good.expectations)))
     assert lines_of(table)[0]["interval of"] == "test texts"
@@ -55,7 +71,8 @@ def test_without_figures_there_is_no_table():
 
 def test_every_line_of_the_findings_has_its_header_and_each_verdict_its_tone(expectations):
     judged = judge_findings(from_published(expectations.published))
-    table = findings_table(judged)
+    table, untold = findings_tables(judged)
+    assert untold is None
     assert len(table.lines) == sum(len(one.claims) for one in judged)
     assert all(line[0].text for line in table.lines)
     assert {cell.tone for line in table.lines for cell in line if cell.text in ("supported", "inconclusive")} == {"good", "warn"}

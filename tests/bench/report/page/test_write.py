@@ -174,7 +174,18 @@ def test_a_run_without_any_row_has_a_page(run, page_of_run):
     page = Page(page_of_run(run({1: None, 2: None}, invariants=None)).read_text())
     assert "The run broke off: rows 1-2 missing" in page.text
     assert "No row finished." in page.text
+    assert page.text.index("run --resume") < page.text.index("--rows 1")
     assert page.all("svg") == []
+
+
+def test_rows_that_are_not_drawn_are_named(bad, page_of_run):
+    assert Page(page_of_run(bad).read_text()).text.count("Rows 2-3: no figures.") == 2
+
+
+def test_findings_that_nothing_is_said_of_are_folded(good, page_of_run):
+    page = Page(page_of_run(good).read_text())
+    (path,) = (path for tag, attributes, path in page.tags if tag == "caption" and attributes["id"].startswith("untold"))
+    assert "details" in path
 
 
 @pytest.mark.parametrize("settings", [{"timing_only": True}, {"plain": True}, {"chosen": ("data",)}])
