@@ -11,7 +11,7 @@ from bench.history import ACCURACY, LEVEL, SHORTEST, Change, Group, History, Poi
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
 from bench.wording import counted
 
-COLUMNS = ("row", "what it changes", "runs", "test % first", "last", "seconds first", "last run", "changes")
+COLUMNS = ("row", "what it changes", "runs", "test % first", "test % last", "seconds first", "seconds last", "changes")
 NUMBERS = frozenset(COLUMNS) - {"what it changes", "changes"}
 METHOD = (
     f"a change is where the mean of a figure moves: runs are parted where Student's test gives the smallest p, corrected for the places tried (Bonferroni), "

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from bench.report.table import Told, broken_lines, closing_line, explanations, notes, table_cells, total_seconds
+from bench.report.table import NOTICES, Told, broken_lines, closing_line, explanations, notes, table_cells, total_seconds
 from bench.report.text import cell, say
 from bench.results import Results, RowResult
 from bench.rows import ROWS, Row, changed_settings, published_flags
@@ -80,9 +80,9 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
     broken = broken_lines(results)
     told = explanations(results, verdicts)
     if not quiet:
-        print_table(console, results, verdicts)
+        left_out = print_table(console, results, verdicts)
         for line in notes(results, verdicts):
-            if line not in broken:
+            if line not in broken and not (line == NOTICES and "notices" in left_out):
                 say(console, line)
     for one in sorted(told, key=lambda one: not one.holds):
         if not (quiet and one.holds):
@@ -92,27 +92,39 @@ def print_report(console: Console, results: Results, verdicts: Sequence[RowVerdi
     say(console, "; ".join([closing_line(verdicts), *(["the run as a whole does not"] if broken else [])]), "bold")
 
 
-def print_table(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> None:
-    """All rows with their verdicts, in as many columns as the console has room for."""
-    header, rows = table_cells(verdicts)
+def print_table(console: Console, results: Results, verdicts: Sequence[RowVerdict]) -> list[str]:
+    """All rows with their verdicts, in as many columns as the console has room for.  Returns those it had none for."""
+    table = rows_table(results, verdicts, ())
     left_out: list[str] = []
-    while True:
-        table = Table(title=cell(f"{results.info.tier} tier on {results.info.environment.device_name}"), title_justify="left")
-        for name in header:
-            if name not in left_out:
-                table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
-        for verdict, cells in zip(verdicts, rows, strict=True):
-            shown = (
-                cell(text, STYLES[verdict.verdict] if name == "verdict" else None) for name, text in zip(header, cells, strict=True) if name not in left_out
-            )
-            table.add_row(*shown)
-        droppable = [name for name in SPARED_FIRST if name in header and name not in left_out]
-        if not droppable or Measurement.get(console, console.options.update(max_width=UNBOUNDED), table).maximum <= console.width:
-            break
-        left_out.append(droppable[0])
+    if width_of(console, table) > console.width:
+        left_out = [name for name in SPARED_FIRST if name in table_cells(verdicts)[0]]
+        for name in reversed(left_out.copy()):
+            wider = rows_table(results, verdicts, rest := [other for other in left_out if other != name])
+            if width_of(console, wider) <= console.width:
+                left_out = rest
+        table = rows_table(results, verdicts, left_out)
     console.print(table)
     if left_out:
         say(console, f"no room here for {', '.join(left_out)}: widen the terminal, or see the results folder's table.md")
+    return left_out
+
+
+def rows_table(results: Results, verdicts: Sequence[RowVerdict], left_out: Collection[str]) -> Table:
+    """All rows with their verdicts, without some columns."""
+    header, rows = table_cells(verdicts)
+    table = Table(title=cell(f"{results.info.tier} tier on {results.info.environment.device_name}"), title_justify="left")
+    for name in header:
+        if name not in left_out:
+            table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    for verdict, cells in zip(verdicts, rows, strict=True):
+        shown = (cell(text, STYLES[verdict.verdict] if name == "verdict" else None) for name, text in zip(header, cells, strict=True) if name not in left_out)
+        table.add_row(*shown)
+    return table
+
+
+def width_of(console: Console, table: Table) -> int:
+    """The room that a table takes where nothing is cut."""
+    return Measurement.get(console, console.options.update(max_width=UNBOUNDED), table).maximum
 
 
 def print_told(console: Console, told: Told) -> None:

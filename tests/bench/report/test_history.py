@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from bench.history import ACCURACY, DURATION, Change, Group, History, Point, Run, Series
-from bench.report.history import METHOD, change_lines, history_json, render_history, series_cells, show_history
+from bench.report.history import COLUMNS, METHOD, change_lines, history_json, render_history, series_cells, show_history
 from bench.report.text import FORMATS
 
 
@@ -40,6 +40,12 @@ def shown(history):
 
 def test_a_series_is_one_line_from_first_to_last(series):
     assert series_cells(series) == ("4", "last two blocks", "6", "95.00", "95.00", "2.000", "4.000", "duration 2 to 4 s (x 2.00) at 3333333333")
+
+
+def test_every_column_says_what_it_is(series):
+    named = dict(zip(COLUMNS, series_cells(series), strict=True))
+    assert len(named) == len(COLUMNS)
+    assert [named[f"{metric} {end}"] for metric in ("test %", "seconds") for end in ("first", "last")] == ["95.00", "95.00", "2.000", "4.000"]
 
 
 def test_a_change_is_a_sentence_with_both_commits(history):

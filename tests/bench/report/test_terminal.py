@@ -13,7 +13,7 @@ from bench.verdicts.verdict import Strictness, Verdict
 
 @pytest.fixture
 def console():
-    return Console(file=io.StringIO(), width=140, highlight=False)
+    return Console(file=io.StringIO(), width=170, highlight=False)
 
 
 @pytest.fixture
@@ -109,7 +109,27 @@ def test_a_narrow_terminal_spares_columns_and_cuts_none(width, recorded, run_inf
     header, row = (line for line in console.file.getvalue().splitlines() if line[:1] in "┃│")
     assert "…" not in header + row
     assert {"row", "test %", "verdict"} <= {cell.strip() for cell in header.split("┃")}
-    assert ("no room here for notices" in console.file.getvalue()) == (width < 160)
+    assert ("no room here for " in console.file.getvalue()) == (width < 160)
+
+
+def test_no_column_is_left_out_that_there_is_room_for(of_seeds, seeds, recorded, run_info):
+    results = Results(run_info(), {1: of_seeds(seeds(1))}, (), ())
+    verdicts = judge(results, recorded(of_seeds(seeds(10)), moves=(1e-7,)))
+
+    def printed(width):
+        console = Console(file=io.StringIO(), width=width, highlight=False)
+        print_report(console, results, verdicts)
+        lines = console.file.getvalue().splitlines()
+        return next(line for line in lines if line.startswith("┃")), lines
+
+    whole, _ = printed(400)
+    widths = {column.strip(): len(column) + 1 for column in whole.strip("┃").split("┃")}
+    assert {"notices", "seconds", "this run"} <= widths.keys()
+    for width in range(60, 180):
+        header, lines = printed(width)
+        shown = {column.strip() for column in header.strip("┃").split("┃")}
+        assert all(len(header) + widths[name] > width for name in widths.keys() - shown)
+        assert any(line.startswith("notices: ") for line in lines) == ("notices" in shown)
 
 
 @pytest.mark.parametrize("verdict", Verdict)
