@@ -235,3 +235,33 @@ def test_a_long_text_is_cut_at_a_line(run_script):
     body = body_of(run_script("\n".join(f"line {number} @{'x' * 90}" for number in range(1500))))
     assert len(body) <= 65_000
     assert body.endswith("xxx\n\nThe rest stands in the run's artifact.")
+
+
+LONG = "\n".join(f"line {number} {'x' * 90}" for number in range(1500))
+FOLD = "<details><summary>rows</summary>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        (FOLD, "\n</details>\n"),
+        ("```text\n", "\n```\n"),
+        ("~~~~\n```\n", "\n~~~~\n"),
+        (f"{FOLD}{FOLD}````text\n```\n</details>\n", "\n````\n\n</details>\n\n</details>\n"),
+        (f"{FOLD}```\nx\n```\n\n</details>\n\n", ""),
+        ("``` no `fence`\n", ""),
+    ],
+    ids=["a fold", "a block of code", "a block of tildes", "a block in two folds", "a closed one", "no block"],
+)
+def test_a_cut_closes_what_it_leaves_open(run_script, opened, closed):
+    body = body_of(run_script(opened + LONG))
+    assert len(body) <= 65_000
+    assert body.endswith(f"xxx{closed}\n\nThe rest stands in the run's artifact.")
+    html = html_of(body)
+    assert html.count("<details>") == html.count("</details>")
+    assert html.endswith("<p>The rest stands in the run's artifact.</p>\n")
+
+
+@pytest.mark.parametrize("opened", ["`" * 50_000 + "\n", "<details>\n\n" * 4000], ids=["a fence", "folds"])
+def test_no_text_makes_the_end_of_a_cut_one_too_long(run_script, opened):
+    assert len(body_of(run_script(opened + LONG))) <= 65_000
