@@ -42,7 +42,7 @@ def fitted(head: str, sections: Sequence[Section], limit: int) -> str:
     total = Counter(part.name for section in sections for part in section.parts)
     told = ", ".join(f"{count} of {total[name]} {name}" for name, count in missing.items())
     return (
-        f"{_written(head, sections, kept)}\n**Left out to stay within {limit} bytes:** {told}.  `python -m bench summary` shows more with a larger `--limit`.\n"
+        f"{_written(head, sections, kept)}\n**Left out to stay within {limit} bytes:** {told}.  the command `summary` shows more with a larger `--limit`.\n"
     )
 
 
