@@ -62,13 +62,17 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing.  name: of its files.  title: what it shows.  description: what it shows in words, for those who cannot see it.  caption: how to read it."""
+    """A drawing.  name: of its files.  title: what it shows.  description: what it shows in words, for those who cannot see it.  caption: how to read it.
+
+    narrow: the same for a phone, where the figure would be too small to read; None where it fits.
+    """
 
     name: str
     title: str
     description: str
     caption: str
     figure: Figure
+    narrow: Figure | None = None
 
 
 @contextmanager
@@ -82,20 +86,23 @@ def drawing(width: int, height: int) -> Iterator[Figure]:
         figure.set_layout_engine("none")  # laid out once: every form of the plot is the same
 
 
-def inline_svg(plot: Plot) -> Markup:
-    """The plot as an element for a page: colours as variables of the page, ids that no other plot has, a name and a description for screen readers."""
-    drawn = ElementTree.fromstring(svg_of(plot.figure))  # noqa: S314 - our own drawing
+def inline_svg(plot: Plot, *, narrow: bool = False) -> Markup:
+    """The plot, or its narrow form where it has one, as an element for a page: colours as variables of the page, ids that no other plot has, a name and a
+    description for screen readers.
+    """
+    figure, owner = (plot.narrow, f"{plot.name}-narrow") if narrow and plot.narrow else (plot.figure, plot.name)
+    drawn = ElementTree.fromstring(svg_of(figure))  # noqa: S314 - our own drawing
     root = ElementTree.Element(f"{{{SVG}}}svg", {"viewBox": drawn.attrib["viewBox"], "role": "img"})
-    root.attrib["aria-labelledby"] = f"{plot.name}-title {plot.name}-description"
+    root.attrib["aria-labelledby"] = f"{owner}-title {owner}-description"
     width = float(drawn.attrib["width"].removesuffix("pt"))
     root.attrib["style"] = f"max-width: {1.3 * width:.0f}px; min-width: {0.89 * width:.0f}px; stroke-linejoin: round"
     for tag, name, text in (("title", "title", plot.title), ("desc", "description", plot.description)):
-        ElementTree.SubElement(root, f"{{{SVG}}}{tag}", {"id": f"{plot.name}-{name}"}).text = clean(text)
+        ElementTree.SubElement(root, f"{{{SVG}}}{tag}", {"id": f"{owner}-{name}"}).text = clean(text)
     root.extend(part for part in drawn if part.tag == f"{{{SVG}}}g")
     root.extend(part for part in drawn if part.tag == f"{{{SVG}}}defs" and part.find(f"{{{SVG}}}style") is None)  # a style would rule the whole page
     referred = set(re.findall(r"#([\w.-]+)", " ".join(value for element in root.iter() for value in element.attrib.values())))
     for element in root.iter():
-        _adapt(element, plot.name, referred)
+        _adapt(element, owner, referred)
     ElementTree.register_namespace("", SVG)
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704 - the serialiser escapes
 
@@ -125,11 +132,13 @@ def shortened(text: str, longest: int = 30) -> str:
     return plain if len(plain) <= longest else f"{plain[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def row_axis(axes: Axes, names: Sequence[str]) -> None:
-    """One line per name from top to bottom, with the name before it."""
-    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
+def row_axis(axes: Axes, names: Sequence[str], *, above: bool = False) -> None:
+    """One line per name from top to bottom, with the name before it, or above."""
+    axes.set_yticks(range(len(names)), ["" if above else shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.75 if above else -0.6)
     axes.tick_params(axis="y", length=0)
+    for line, name in enumerate(names if above else ()):
+        axes.annotate(shortened(name, 40), (0, line - 0.25), xycoords=("axes fraction", "data"), va="bottom", annotation_clip=False)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=True, axis="x")
 
@@ -146,9 +155,9 @@ def spread_apart(places: Sequence[float], least: float) -> list[float]:
     return [place for _, place in sorted((index, _lowest(one, places, least) + number * least) for one in clusters for number, index in enumerate(one))]
 
 
-def legend(figure: Figure) -> None:
+def legend(figure: Figure, columns: int = 4) -> None:
     """What the marks are, over the plot."""
-    figure.legend(loc="outside upper left", ncols=4, borderaxespad=0.1, handlelength=1.4, handletextpad=0.6, columnspacing=1.0)
+    figure.legend(loc="outside upper left", ncols=columns, borderaxespad=0.1, handlelength=1.4, handletextpad=0.6, columnspacing=1.0)
 
 
 def _lowest(cluster: Sequence[int], places: Sequence[float], least: float) -> float:

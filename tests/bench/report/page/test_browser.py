@@ -96,7 +96,7 @@ def test_the_report_shows_every_section(opened, written):
     ]
     assert page.locator("h1").inner_text() == "4 of 4 rows do not hold"
     assert page.locator("svg").count() >= 4
-    assert all(box["width"] > 200 and box["height"] > 50 for box in (svg.bounding_box() for svg in page.locator("svg").all()))
+    assert all(box["width"] > 200 and box["height"] > 50 for box in (svg.bounding_box() for svg in page.locator("svg:visible").all()))
 
 
 @pytest.fixture
@@ -135,6 +135,22 @@ def test_what_a_finding_says_is_not_cut_on_a_phone(opened, written):
     right = box.evaluate("box => box.getBoundingClientRect().right")
     assert box.locator("thead th").nth(1).inner_text() == "what it says"
     assert box.locator("thead th").nth(1).evaluate("cell => cell.getBoundingClientRect().right") <= right
+
+
+SMALLEST_TEXT = """
+    () => Math.min(...[...document.querySelectorAll('svg')].filter(svg => svg.checkVisibility()).map(svg => {
+        const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+        return scale * Math.min(...[...svg.querySelectorAll('text')].map(text => parseFloat(getComputedStyle(text).fontSize)));
+    }))
+"""
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_texts_of_plots_can_be_read(opened, written, width):
+    page = opened(written["report"], width).page
+    assert page.evaluate(SMALLEST_TEXT) >= 12
+    assert page.evaluate("[...document.querySelectorAll('.plot')].filter(box => box.scrollWidth > box.clientWidth).length") == 0
+    assert page.locator("[aria-label='Test accuracy of each row']:visible").count() == 1
 
 
 def test_colours_follow_the_reader(opened, written):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from matplotlib.image import imread
 
@@ -47,6 +49,14 @@ def test_rows_without_figures_are_named_in_the_caption(measured):
     assert "no figures" not in accuracy_plot(accuracy_marks(made.verdicts, baselines)).caption
 
 
+def test_a_phone_gets_the_names_above_the_rows(run, row_result):
+    made = run({13: row_result(row=13, name="padded to the full context")})
+    for plot in (accuracy_plot(accuracy_marks(made.verdicts, {})), duration_plot(duration_marks(made.verdicts, made.expectations))):
+        assert plot.narrow.get_figwidth() < 0.8 * plot.figure.get_figwidth()
+        assert [text.get_text() for text in plot.figure.axes[0].get_yticklabels()] == ["13  padded to the full context"]
+        assert "13  padded to the full context" in [text.get_text() for text in plot.narrow.axes[0].texts]
+
+
 def test_losses_are_drawn_over_the_recorded_ones_and_labelled_at_their_ends(measured):
     made, baselines = measured
     (plot,) = loss_plots(loss_curves(made.verdicts, baselines), "recorded")
@@ -64,6 +74,8 @@ def test_findings_are_drawn_with_intervals_and_published_sizes(expectations):
     n_accuracies = sum(claim.claim.metric == "test accuracy" for one in judged for claim in one.claims)
     assert len(plot.figure.axes[0].get_yticks()) == n_accuracies
     assert "row 1 against 2 +20.0 supported" in plot.description
+    words = " ".join(text.get_text() for text in plot.figure.axes[0].texts)
+    assert all(f"{one.finding.number}  {one.finding.sentence}" in words for one in judged)
 
 
 def test_without_a_difference_there_is_no_plot():
@@ -75,6 +87,7 @@ def test_nothing_written_is_cut_off_by_the_edge_of_a_file(run, row_result, figur
     baselines = baselines_of(made.results.info, made.expectations)
     drawn = [accuracy_plot(accuracy_marks(made.verdicts, baselines)), duration_plot(duration_marks(made.verdicts, made.expectations))]
     drawn += [*loss_plots(loss_curves(made.verdicts[:1], baselines), "recorded"), findings_plot(judge_findings(from_published(expectations.published)))]
+    drawn += [replace(plot, name=f"{plot.name}-narrow", figure=plot.narrow) for plot in drawn if plot.narrow]
     save_plots(drawn, tmp_path)
     for path in tmp_path.glob("*.png"):
         picture = imread(path)[..., :3]
