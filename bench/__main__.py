@@ -3,8 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,22 +16,22 @@ from bench.comparison.revisions import compare_revisions, is_results_folder
 from bench.doctor.examination import device_or_finding, examination
 from bench.executors.choice import Executor
 from bench.executors.running import run_rows
-from bench.expectations import Expectations, load_expectations
+from bench.expectations import load_expectations
 from bench.fetching import bring_all, wanted
 from bench.findings.claims import judge_findings
-from bench.findings.evidence import evidence_of, from_results, recorded_evidence
+from bench.findings.evidence import evidence_of, recorded_evidence
 from bench.finishing import finish
-from bench.folders import default_folder, latest_folder
-from bench.history import read_history
+from bench.folders import default_folder
 from bench.invariants import check_invariants
 from bench.options import device_name, executor_from, judging_flags, make_parser, request_from, rerun_arguments, strictness_from, unchecked
+from bench.pages import history, report_page
+from bench.past import judged
 from bench.progress import watch
 from bench.recording.record import record
 from bench.report.comparison import show_bisection, show_comparison
 from bench.report.doctor import examination_object, print_examination
 from bench.report.fetching import brought_object, closing, displaying_downloads
 from bench.report.findings import show_findings
-from bench.report.history import show_history
 from bench.report.judged import judged_object
 from bench.report.live import displaying
 from bench.report.sensitivity import report_sensitivity
@@ -47,7 +46,7 @@ from bench.sensitivity.measure import measure_sensitivity
 from bench.speed.timing import time_rows
 from bench.stopping import Stopped, code_of, name_of, resumable, stoppable, terminable
 from bench.suite import PUBLISHED, Suite
-from bench.verdicts.judge import holds, judge, judge_row
+from bench.verdicts.judge import holds, judge_row
 from bench.verdicts.verdict import RowVerdict
 from bench.verification import prepare, verify
 from bench.wording import counted
@@ -122,15 +121,6 @@ def check(options: argparse.Namespace) -> int:
     """`check`: judge a results folder."""
     results, _, verdicts = judged(options.results, options)
     return report(options.results, (results, verdicts), options)
-
-
-def judged(folder: Path, options: argparse.Namespace) -> tuple[Results, Expectations, list[RowVerdict]]:
-    """A past result, what is expected of it, and the verdict on each row.  Raises UserError where that cannot be, as for a run of another suite."""
-    suite: Suite = options.suite
-    results = read_results(folder)
-    suite.check_own(results.info, folder)
-    expectations = suite.expectations(options.expected)
-    return results, expectations, judge(results, expectations, strictness_from(options), suite.rows)
 
 
 def report(folder: Path, ended: tuple[Results, list[RowVerdict]], options: argparse.Namespace) -> int:
@@ -285,51 +275,6 @@ def summary(options: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{options.out} cannot be written ({error.strerror}): name another file with --out") from error
     return 0
-
-
-def report_page(options: argparse.Namespace) -> int:
-    """`report`: a past result as a page, whatever its verdict."""
-    with page_makers():
-        from bench.report.page.write import write_report
-    folder = options.results or latest_folder()
-    results, expectations, verdicts = judged(folder, options)
-    base = (str(options.against), read_results(options.against)) if options.against else None
-    out = options.out or folder / "report.html"
-    findings = judge_findings(from_results(results)) if options.suite is PUBLISHED else ()
-    plots, command, judging = plots_folder(options, out), options.suite.command, judging_flags(options)
-    print(write_report(results, verdicts, findings, expectations, folder, out, base=base, plots_folder=plots, judging=judging, command=command))
-    return 0
-
-
-def history(options: argparse.Namespace) -> int:
-    """`history`: many results folders in order of time."""
-    if options.plots and not options.out:
-        raise UsageError("--plots saves the plots of a page: name the page with --out")
-    suite: Suite = options.suite
-    found = read_history(options.folder, suite.expectations(options.expected), suite.folder)
-    show_history(make_console(), found, options.format)
-    if options.out:
-        with page_makers():
-            from bench.report.page.write import write_history
-        write_history(found, str(options.folder), options.out, plots_folder=plots_folder(options, options.out))
-        tell(str(options.out))
-    return 0
-
-
-def plots_folder(options: argparse.Namespace, page: Path) -> Path | None:
-    """Where plots go: to the named folder, or to one beside the page, or nowhere."""
-    return page.with_name(f"{page.stem}-plots") if options.plots is True else options.plots
-
-
-@contextmanager
-def page_makers() -> Iterator[None]:
-    """What is imported here makes pages.  Raises UsageError where it is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"pages need {error.name}, which is not installed: python -m pip install 'finetuning-benchmarks[report]', or --editable '.[report]' in its checkout"
-        ) from error
 
 
 COMMANDS = {

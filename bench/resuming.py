@@ -69,6 +69,7 @@ def resume(folder: Path, suite: Suite = PUBLISHED) -> Request:
 
 def request_of(info: RunInfo, folder: Path, suite: Suite = PUBLISHED) -> Request:
     """What a folder's run was asked.  Raises ResultsError where its command is none of this version, UserError where it cannot run here."""
+    suite.check_own(info, folder)
     options = options_of(info, folder, suite)
     options.address = options.jobs = None  # whoever can write to a folder could say them: they are asked for by the person alone
     request = request_from(options)

@@ -104,6 +104,27 @@ def toy_run(tmp_path, toy_run_once, expectations):
 
 
 @pytest.fixture
+def recorded_file(tmp_path, toy_run):
+    """Expectations that the toy run meets."""
+    path = tmp_path / "recorded.json"
+    save_expectations(path, toy_run.expectations)
+    return path
+
+
+@pytest.fixture
+def drifted_file(tmp_path, toy_run):
+    """Expectations from another torch, whose row 1 had one test text more right, or one less."""
+    rows = toy_run.expectations.baselines["smoke"]["cpu"]
+    test = rows[1].own.counts["test"]
+    other = replace(test, right=test.right + 1 if test.right < test.n else test.right - 1)
+    own = replace(rows[1].own, counts=rows[1].own.counts | {"test": other})
+    row_1 = replace(rows[1], provenance=replace(rows[1].provenance, torch="1.0"), seeds={123: own})
+    path = tmp_path / "drifted.json"
+    save_expectations(path, replace(toy_run.expectations, baselines={"smoke": {"cpu": rows | {1: row_1}}}))
+    return path
+
+
+@pytest.fixture
 def trained(monkeypatch):
     """The seeds that really trained, call by call."""
     calls = []

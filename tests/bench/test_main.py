@@ -1,19 +1,12 @@
-import html
-import json
-import os
-import re
 import shlex
 import shutil
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import bench.__main__
 import bench.tiers
 from bench.__main__ import main
-from bench.expectations import load_expectations, save_expectations
+from bench.expectations import load_expectations
 from bench.results import read_results, row_file
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import Verdict
@@ -24,23 +17,15 @@ def toy_smoke(monkeypatch, toy_tier):
     monkeypatch.setitem(bench.tiers.TIERS, "smoke", toy_tier)
 
 
-@pytest.fixture
-def recorded(tmp_path, toy_run):
-    """Expectations that the toy run meets."""
-    path = tmp_path / "recorded.json"
-    save_expectations(path, toy_run.expectations)
-    return path
-
-
-def test_run_exits_0_where_every_row_holds(tmp_path, recorded, capsys):
-    assert main(["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 0
+def test_run_exits_0_where_every_row_holds(tmp_path, recorded_file, capsys):
+    assert main(["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded_file)]) == 0
     assert "2 of 2 judged rows hold" in capsys.readouterr().out
     assert row_file(tmp_path / "out", 2).is_file()
 
 
-def test_run_ends_with_how_to_see_it_in_a_browser(tmp_path, recorded, capsys):
+def test_run_ends_with_how_to_see_it_in_a_browser(tmp_path, recorded_file, capsys):
     folder = tmp_path / "my run"
-    main(["run", "--rows", "1", "--out", str(folder), "--expected", str(recorded)])
+    main(["run", "--rows", "1", "--out", str(folder), "--expected", str(recorded_file)])
     *_, last = capsys.readouterr().out.splitlines()
     command, _, arguments = last.removeprefix("as a page for a browser: ").partition(" report ")
     assert command == "python -m bench"
@@ -48,62 +33,49 @@ def test_run_ends_with_how_to_see_it_in_a_browser(tmp_path, recorded, capsys):
     assert (folder / "report.html").is_file()
 
 
-def test_run_exits_1_and_names_a_row_without_expectation(tmp_path, recorded, capsys):
-    assert main(["run", "--rows", "2-3", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 1
+def test_run_exits_1_and_names_a_row_without_expectation(tmp_path, recorded_file, capsys):
+    assert main(["run", "--rows", "2-3", "--out", str(tmp_path / "out"), "--expected", str(recorded_file)]) == 1
     output = capsys.readouterr().out
     assert "row 3 (last layer only): missing" in output
     assert "row 2 (first token)" in output
 
 
-@pytest.fixture
-def drifted(tmp_path, toy_run):
-    """Expectations from another torch, whose row 1 had one test text more right, or one less."""
-    rows = toy_run.expectations.baselines["smoke"]["cpu"]
-    test = rows[1].own.counts["test"]
-    other = replace(test, right=test.right + 1 if test.right < test.n else test.right - 1)
-    own = replace(rows[1].own, counts=rows[1].own.counts | {"test": other})
-    row_1 = replace(rows[1], provenance=replace(rows[1].provenance, torch="1.0"), seeds={123: own})
-    path = tmp_path / "drifted.json"
-    save_expectations(path, replace(toy_run.expectations, baselines={"smoke": {"cpu": rows | {1: row_1}}}))
-    return path
-
-
 @pytest.mark.parametrize(("flags", "code"), [([], 0), (["--strict"], 1), (["--lenient"], 0)])
-def test_a_drift_fails_or_warns_as_asked(toy_run, drifted, capsys, flags, code):
-    assert main(["check", str(toy_run.folder), "--expected", str(drifted), *flags]) == code
+def test_a_drift_fails_or_warns_as_asked(toy_run, drifted_file, capsys, flags, code):
+    assert main(["check", str(toy_run.folder), "--expected", str(drifted_file), *flags]) == code
     assert f"row 1 (reference): drifted{'' if code else ' (warning)'}" in capsys.readouterr().out
-    assert main(["run", "--rows", "1-2", "--out", str(drifted.parent / "again"), "--expected", str(drifted), *flags]) == code
-    assert main(["show", str(toy_run.folder), "--expected", str(drifted), *flags]) == 0
+    assert main(["run", "--rows", "1-2", "--out", str(drifted_file.parent / "again"), "--expected", str(drifted_file), *flags]) == code
+    assert main(["show", str(toy_run.folder), "--expected", str(drifted_file), *flags]) == 0
 
 
 @pytest.mark.parametrize(("flags", "n_seeds", "repeats"), [([], 3, False), (["--seeds", "2", "--repeats"], 2, True), (["--no-repeats"], 3, False)])
-def test_record_takes_seeds_and_repeats_from_the_tier_unless_told(tmp_path, recorded, monkeypatch, flags, n_seeds, repeats):
+def test_record_takes_seeds_and_repeats_from_the_tier_unless_told(tmp_path, recorded_file, monkeypatch, flags, n_seeds, repeats):
     asked = []
     monkeypatch.setattr(bench.__main__, "record", lambda request, path, folder, console, repeats: asked.append((request.n_seeds, path, folder, repeats)))
-    assert main(["record", "--out", str(tmp_path / "runs"), "--expected", str(recorded), *flags]) == 0
-    assert asked == [(n_seeds, recorded, tmp_path / "runs", repeats)]
+    assert main(["record", "--out", str(tmp_path / "runs"), "--expected", str(recorded_file), *flags]) == 0
+    assert asked == [(n_seeds, recorded_file, tmp_path / "runs", repeats)]
 
 
-def test_a_perturbed_run_is_kept_and_not_compared(tmp_path, recorded, capsys):
-    arguments = ["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--perturb", "1e-6", "--perturb-seed", "3"]
+def test_a_perturbed_run_is_kept_and_not_compared(tmp_path, recorded_file, capsys):
+    arguments = ["run", "--rows", "1-2", "--out", str(tmp_path / "out"), "--expected", str(recorded_file), "--perturb", "1e-6", "--perturb-seed", "3"]
     assert main(arguments) == 0
     assert "no row was judged; 2 not comparable (other inputs were named than the recorded ones)" in capsys.readouterr().out
     assert not (tmp_path / "out" / "expected_results.json").exists()
 
 
-def test_strict_and_lenient_contradict_each_other(toy_run, recorded, capsys):
-    assert main(["check", str(toy_run.folder), "--expected", str(recorded), "--strict", "--lenient"]) == 2
+def test_strict_and_lenient_contradict_each_other(toy_run, recorded_file, capsys):
+    assert main(["check", str(toy_run.folder), "--expected", str(recorded_file), "--strict", "--lenient"]) == 2
     assert "--strict and --lenient contradict each other" in capsys.readouterr().err
 
 
-def test_check_judges_without_running(toy_run, recorded, expected_file, capsys):
-    assert main(["check", str(toy_run.folder), "--expected", str(recorded)]) == 0
+def test_check_judges_without_running(toy_run, recorded_file, expected_file, capsys):
+    assert main(["check", str(toy_run.folder), "--expected", str(recorded_file)]) == 0
     assert main(["check", str(toy_run.folder), "--expected", str(expected_file)]) == 1
 
 
-def test_check_works_on_a_moved_folder(toy_run, recorded, tmp_path):
+def test_check_works_on_a_moved_folder(toy_run, recorded_file, tmp_path):
     shutil.move(toy_run.folder, tmp_path / "elsewhere")
-    assert main(["check", str(tmp_path / "elsewhere"), "--expected", str(recorded)]) == 0
+    assert main(["check", str(tmp_path / "elsewhere"), "--expected", str(recorded_file)]) == 0
 
 
 def test_show_never_fails_on_a_verdict(toy_run, expected_file, capsys):
@@ -135,17 +107,17 @@ def test_folders_are_compared_by_the_rows_that_were_asked_for(toy_run, capsys):
     assert main(["compare", str(toy_run.folder), str(toy_run.folder), "--rows", "3"]) == 2
 
 
-def test_a_summary_of_a_run_that_broke_off_says_so(toy_run, recorded, capsys):
+def test_a_summary_of_a_run_that_broke_off_says_so(toy_run, recorded_file, capsys):
     row_file(toy_run.folder, 2).unlink()
-    assert main(["summary", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded_file)]) == 0
     assert "**smoke tier: incomplete**" in capsys.readouterr().out
 
 
-def test_a_summary_that_cannot_be_written_is_one_sentence(toy_run, recorded, tmp_path, capsys):
+def test_a_summary_that_cannot_be_written_is_one_sentence(toy_run, recorded_file, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert main(["summary", str(toy_run.folder), "--expected", str(recorded), "--out", str(tmp_path / "file" / "summary.md")]) == 2
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded_file), "--out", str(tmp_path / "file" / "summary.md")]) == 2
     assert "name another file with --out" in capsys.readouterr().err
-    assert main(["summary", str(toy_run.folder), "--expected", str(recorded), "--against", str(tmp_path / "none")]) == 2
+    assert main(["summary", str(toy_run.folder), "--expected", str(recorded_file), "--against", str(tmp_path / "none")]) == 2
 
 
 def test_list_prints_rows(capsys):
@@ -187,18 +159,18 @@ def test_an_unknown_command_is_refused(arguments, capsys):
     assert stopped.value.code == 2
 
 
-def test_an_interrupted_run_keeps_its_rows(tmp_path, recorded, monkeypatch, capsys):
+def test_an_interrupted_run_keeps_its_rows(tmp_path, recorded_file, monkeypatch, capsys):
     def interrupted(request, folder, report):
         yield from ()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bench.__main__, "run_rows", interrupted)
-    assert main(["run", "--out", str(tmp_path / "out"), "--expected", str(recorded)]) == 130
+    assert main(["run", "--out", str(tmp_path / "out"), "--expected", str(recorded_file)]) == 130
     assert (tmp_path / "out" / "run.json").is_file()
 
 
-def test_states_are_kept_between_runs_listed_and_cleared(tmp_path, recorded, capsys, monkeypatch):
-    arguments = ["run", "--rows", "1-2", "--expected", str(recorded), "--keep-states", "1"]
+def test_states_are_kept_between_runs_listed_and_cleared(tmp_path, recorded_file, capsys, monkeypatch):
+    arguments = ["run", "--rows", "1-2", "--expected", str(recorded_file), "--keep-states", "1"]
     assert main([*arguments, "--out", str(tmp_path / "first")]) == 0
     monkeypatch.setattr("gptcore.features.FrozenStates._forward", None)  # what is on disk is not computed again
     assert main([*arguments, "--out", str(tmp_path / "second")]) == 0
@@ -211,99 +183,20 @@ def test_states_are_kept_between_runs_listed_and_cleared(tmp_path, recorded, cap
     assert "keeps no computed states" in capsys.readouterr().out
 
 
-def test_several_seeds_are_told_and_kept(tmp_path, recorded, capsys):
-    assert main(["run", "--rows", "1,5", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--seeds", "3"]) == 1
+def test_several_seeds_are_told_and_kept(tmp_path, recorded_file, capsys):
+    assert main(["run", "--rows", "1,5", "--out", str(tmp_path / "out"), "--expected", str(recorded_file), "--seeds", "3"]) == 1
     assert "row 1, 3 seeds: test accuracy " in capsys.readouterr().out
     results = read_results(tmp_path / "out").rows
     assert [list(result.others) for result in results.values()] == [[124, 125], [124, 125]]
     assert len({result.history for result in (results[5].figures, *results[5].others.values())}) == 3
 
 
-def test_timing_only_is_judged_on_time_alone(tmp_path, recorded, capsys):
-    assert main(["run", "--rows", "1-3", "--out", str(tmp_path / "out"), "--expected", str(recorded), "--timing-only"]) in (0, 1)
+def test_timing_only_is_judged_on_time_alone(tmp_path, recorded_file, capsys):
+    assert main(["run", "--rows", "1-3", "--out", str(tmp_path / "out"), "--expected", str(recorded_file), "--timing-only"]) in (0, 1)
     output = capsys.readouterr().out
     assert "accuracy regressed" not in output
     assert "loss regressed" not in output
-    verdicts = judge(read_results(tmp_path / "out"), load_expectations(recorded))
+    verdicts = judge(read_results(tmp_path / "out"), load_expectations(recorded_file))
     assert [[judgement.metric for judgement in verdict.judgements] for verdict in verdicts] == [["duration"]] * 3
     assert verdicts[2].verdict is Verdict.NOT_COMPARABLE
     assert verdicts[2].holds
-
-
-# Pages
-
-
-def test_report_writes_the_page_and_says_where(toy_run, recorded, capsys):
-    assert main(["report", str(toy_run.folder), "--expected", str(recorded)]) == 0
-    assert capsys.readouterr().out == f"{toy_run.folder / 'report.html'}\n"
-    assert "All 2 rows hold" in (toy_run.folder / "report.html").read_text()
-
-
-def test_report_without_a_folder_is_of_the_latest_run(tmp_path, toy_run, recorded, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["report"]) == 2
-    assert "results holds no results folder: name one" in capsys.readouterr().err
-    for name, began in (("b", 300), ("a", 400), ("c", 100)):
-        shutil.copytree(toy_run.folder, tmp_path / "results" / name)
-        os.utime(tmp_path / "results" / name / "run.json", (began, began))
-    assert main(["report", "--expected", str(recorded)]) == 0
-    assert capsys.readouterr().out == f"{Path('results', 'a', 'report.html')}\n"
-
-
-def test_report_takes_another_run_a_file_and_a_folder_for_plots(toy_run, recorded, tmp_path, capsys):
-    page = tmp_path / "there" / "page.html"
-    arguments = ["report", str(toy_run.folder), "--against", str(toy_run.folder), "--expected", str(recorded), "--out", str(page), "--plots"]
-    assert main(arguments) == 0
-    assert "Against another run" in page.read_text()
-    assert (tmp_path / "there" / "page-plots" / "accuracy.svg").is_file()
-    assert main([*arguments, str(tmp_path / "mine")]) == 0
-    assert (tmp_path / "mine" / "durations.png").is_file()
-
-
-def test_the_check_that_a_page_advises_says_what_the_page_says(toy_run, drifted, capsys):
-    assert main(["report", str(toy_run.folder), "--expected", str(drifted), "--strict"]) == 0
-    page = html.unescape((toy_run.folder / "report.html").read_text())
-    assert f"judged with --strict --expected {drifted}" in page
-    (arguments,) = re.findall("<code>python -m bench (check .*?)</code>", page)
-    assert main(shlex.split(arguments)) == 1
-
-
-def test_report_of_rows_that_do_not_hold_is_a_page_too(toy_run, expected_file):
-    assert main(["report", str(toy_run.folder), "--expected", str(expected_file)]) == 0
-    assert "2 of 2 rows do not hold" in (toy_run.folder / "report.html").read_text()
-
-
-@pytest.mark.parametrize("name", ["run.json", "row-01.json", "invariants.json"])
-def test_report_of_a_damaged_folder_is_one_sentence(toy_run, capsys, name):
-    (toy_run.folder / name).write_text("{")
-    assert main(["report", str(toy_run.folder)]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert not (toy_run.folder / "report.html").exists()
-
-
-def test_report_without_expectations_is_one_sentence(toy_run, capsys, tmp_path):
-    assert main(["report", str(toy_run.folder), "--expected", str(tmp_path / "none.json")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
-
-
-def test_pages_say_what_is_not_installed(toy_run, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "bench.report.page.write", None)
-    assert main(["report", str(toy_run.folder)]) == 2
-    assert "which is not installed: python -m pip install" in capsys.readouterr().err
-
-
-def test_history_prints_and_writes_a_page(toy_run, tmp_path, capsys):
-    page = tmp_path / "history.html"
-    assert main(["history", str(tmp_path), "--out", str(page), "--plots"]) == 0
-    assert "1 run, " in capsys.readouterr().out
-    assert "No change" in page.read_text()
-    assert list((tmp_path / "history-plots").glob("*.svg"))
-    assert main(["history", str(tmp_path), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["groups"][0]["runs"][0]["folder"] == "toy-run"
-
-
-def test_history_says_what_it_lacks(tmp_path, toy_run, capsys):
-    assert main(["history", str(tmp_path / "nothing")]) == 2
-    assert "holds no results folder" in capsys.readouterr().err
-    assert main(["history", str(tmp_path), "--plots"]) == 2
-    assert "name the page with --out" in capsys.readouterr().err

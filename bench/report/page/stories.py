@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from bench.report.page.parts import VERDICT_TONES, Cell, Story, Table, tone_of
-from bench.report.table import explain, verdict_text, worth_telling, written
+from bench.report.table import explain, own_command, verdict_text, worth_telling, written
 from bench.results import Results
 from bench.verdicts.verdict import SEVERITY, Flips, Judgement, RowVerdict, Verdict
 from bench.wording import counted, rows_named
@@ -45,7 +45,7 @@ def story_of(results: Results, verdict: RowVerdict, judging: Sequence[str] = ())
         counted=counted_flips(flips),
         lost=tuple((number + 1, text_of(results, number)) for number in flips.lost),
         gained=tuple((number + 1, text_of(results, number)) for number in flips.gained),
-        command=" ".join((results.info.command, "--rows", str(verdict.row), *map(shlex.quote, judging))),
+        command=" ".join((own_command(verdict, results), *map(shlex.quote, judging))),
     )
 
 
