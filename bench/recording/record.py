@@ -44,7 +44,7 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
         flags = [*request.selection, "--expected", str(path.resolve())]
         program = (request.suite.folder, request.suite.program)
         timed = time_apart(flags, first, folder, lambda line: say(console, line), program)
-        say(console, f"repeating under {len(conditions)} conditions that change rounding alone")
+        say(console, f"repeating under {counted(len(conditions), 'condition')} that {'changes' if len(conditions) == 1 else 'change'} rounding alone")
         moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line), program)
     timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in timed) for number in first.rows}
     save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))

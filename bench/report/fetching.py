@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from bench.fetching import Brought, Wanted
 from bench.report.live import can_live
 from bench.report.text import say
-from bench.wording import rows_named
+from bench.wording import counted, rows_named
 from gptcore.download import Progress
 
 STYLES = {"present": "", "fetched": "green", "missing": "bold red"}
@@ -117,7 +117,7 @@ def closing(brought: Sequence[Brought], tier: str) -> str:
         which = ", ".join(missing)
         return f"{len(missing)} of {len(brought)} are missing ({which}): mend what is said of each, then fetch again; what has arrived stays"
     fetched = sum(thing.state == "fetched" for thing in brought)
-    return f"everything is here ({len(brought)} things, {fetched} fetched now): a run of these rows needs no network"
+    return f"everything is here ({counted(len(brought), 'thing')}, {fetched} fetched now): a run of these rows needs no network"
 
 
 def brought_object(brought: Sequence[Brought]) -> dict[str, Any]:

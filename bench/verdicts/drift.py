@@ -26,7 +26,7 @@ def judge_trace(name: str, found: Traces, figures: Result, baseline: Baseline) -
     """The number of a trace that strays furthest, as a multiple of its band."""
     values, recorded, reaches = found[name], baseline.traces[name], baseline.bands.traces[name]
     if len(values) != len(recorded):
-        return Judgement(name, Verdict.DRIFTED, "baseline", explanation=f"{len(values)} numbers instead of {len(recorded)}")
+        return Judgement(name, Verdict.DRIFTED, "baseline", explanation=f"{counted(len(values), 'number')} instead of {len(recorded)}")
     worst = max(range(len(values)), key=lambda index: excess(values[index] - recorded[index], reaches[index]))
     inside = excess(values[worst] - recorded[worst], reaches[worst]) <= 1
     low, high = recorded[worst] - reaches[worst], recorded[worst] + reaches[worst]

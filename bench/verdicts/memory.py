@@ -7,7 +7,7 @@ from bench.recording.bands import peaks_of
 from bench.results import RowResult, RunInfo
 from bench.verdicts.costs import incomparable, obstacle_to
 from bench.verdicts.verdict import Judgement, Verdict
-from bench.wording import row_ranges
+from bench.wording import counted, row_ranges
 
 # Bytes that tell nothing: CUDA's allocator rounds to 2 MiB, Linux's counts of pages are late by less, and under pytest, which judges each row before
 # the next, 19 rows held 1 to 6 MiB more than under the command.
@@ -32,5 +32,5 @@ def judge_peak_memory(result: RowResult, baseline: Baseline, info: RunInfo, poli
         return incomparable("peak_memory", "baseline", found, expected, "it was measured once, which tells nothing of how it spreads")
     high = expected * baseline.bands.peak_memory[1] + GRAIN
     verdict = Verdict.PASS if found <= high else Verdict.REGRESSED
-    reason = f"spread of {len(peaks)} measurements"
+    reason = f"spread of {counted(len(peaks), 'measurement')}"
     return Judgement("peak_memory", verdict, "baseline", found, expected, 0.0, high, explanation=reason, advisory=policy.advisory)
