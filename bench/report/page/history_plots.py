@@ -19,10 +19,10 @@ NAMED = 6  # commits written under the axis
 def history_plot(series: Series, name: str) -> Plot:
     """One series: test accuracy above, seconds below, run by run; changes as lines across, and the means between them."""
     places = range(len(series.points))
-    with drawing(400, 300) as figure:
+    with drawing(310, 280) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         variant = f" ({series.variant})" if series.variant else ""
-        above.set_title(shortened(f"{series.row}  {series.name}{variant}", 52), loc="left", x=0.0)
+        above.set_title(shortened(f"{series.row}  {series.name}{variant}", 40), loc="left", x=0.0)
         accuracies = [100 * point.accuracies["test"] if point.accuracies else nan for point in series.points]
         seconds = [point.seconds for point in series.points]
         for axes, values, metric, label in ((above, accuracies, ACCURACY, "test accuracy (%)"), (below, seconds, DURATION, "seconds")):
@@ -34,7 +34,7 @@ def history_plot(series: Series, name: str) -> Plot:
         below.set_ylim(0, 1.2 * max(seconds) or 1)
         below.xaxis.set_major_locator(MaxNLocator(NAMED, integer=True))
         below.xaxis.set_major_formatter(FuncFormatter(lambda value, place: _commit(series, value)))
-        below.tick_params(axis="x", labelsize=9, rotation=30)
+        below.tick_params(axis="x", labelsize=10, rotation=30)
         below.set_xlabel("commit")
     last = series.points[-1]
     accuracy = f"test accuracy last {accuracies[-1]:.2f} %, " if last.accuracies else ""
