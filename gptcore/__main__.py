@@ -176,7 +176,7 @@ def print_result(result: Result, start: str) -> None:
     shared = "its share of " if start else ""
     print(f"{start}{shared}training took {result.train_seconds / 60:.2f} minutes")
     if result.frozen:
-        print(f"{start}states of {result.frozen.blocks} frozen blocks: {result.frozen.place}, {result.frozen.bytes / 1e6:.0f} MB")
+        print(f"{start}frozen states (blocks: {result.frozen.blocks}): {result.frozen.place}, {result.frozen.bytes / 1e6:.0f} MB")
     for name, count in result.counts.items():
         unseen = result.unseen.get(name)
         leaks = unseen is not None and unseen.n < count.n

@@ -100,7 +100,7 @@ def test_several_seeds_are_printed_and_written(small_world, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [([], "states of 2 frozen blocks: memory, "), (["--memory-budget", "0"], "states of 2 frozen blocks: disk, "), (["--plain"], None)],
+    [([], "frozen states (blocks: 2): memory, "), (["--memory-budget", "0"], "frozen states (blocks: 2): disk, "), (["--plain"], None)],
     ids=str,
 )
 def test_the_place_of_frozen_states_is_said(arguments, said, small_world, capsys):
