@@ -15,7 +15,7 @@ from bench.request import CHECKPOINT_SECONDS, Request, checked
 from bench.rows import select_rows
 from bench.suite import PUBLISHED, Suite
 from bench.verdicts.verdict import Strictness
-from gptcore.command_line import path_argument
+from gptcore.command_line import file_argument, path_argument
 from gptcore.device import DEVICES, pick_device
 from gptcore.errors import UsageError
 from gptcore.execution import add_execution_flags, execution_from
@@ -205,7 +205,7 @@ def add_speed(commands: Any) -> None:
     )
     timing.add_argument("--device", default="cpu", help=f"{', '.join(DEVICES)} (default: cpu)")
     timing.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: the cores this process may use)")
-    timing.add_argument("--out", type=path_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
+    timing.add_argument("--out", type=file_argument, help="new file for the table in Markdown (default: results/speed-<time>.md)")
 
 
 def add_report(commands: Any) -> argparse.ArgumentParser:
@@ -213,7 +213,7 @@ def add_report(commands: Any) -> argparse.ArgumentParser:
     reporting: argparse.ArgumentParser = commands.add_parser("report", help="write a past result as a page for a browser", allow_abbrev=False)
     reporting.add_argument("results", type=path_argument, nargs="?", help=f"a results folder (default: the latest below {RESULTS})")
     reporting.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
-    reporting.add_argument("--out", type=path_argument, metavar="FILE", help="file for the page (default: report.html in the results folder)")
+    reporting.add_argument("--out", type=file_argument, metavar="FILE", help="file for the page (default: report.html in the results folder)")
     add_plots(reporting.add_argument)
     return reporting
 
@@ -224,7 +224,7 @@ def add_history(commands: Any) -> argparse.ArgumentParser:
         "history", help="accuracy and duration over many results folders, and where they changed", allow_abbrev=False
     )
     looking_back.add_argument("folder", type=path_argument, metavar="DIR", help="folder with results folders below it")
-    looking_back.add_argument("--out", type=path_argument, metavar="FILE", help="file for a page with plots")
+    looking_back.add_argument("--out", type=file_argument, metavar="FILE", help="file for a page with plots")
     add_plots(looking_back.add_argument)
     add_format(looking_back.add_argument)
     return looking_back
@@ -259,7 +259,7 @@ def make_parser(suite: Suite = PUBLISHED) -> argparse.ArgumentParser:
     summing.add_argument("results", type=path_argument)
     summing.add_argument("--against", type=path_argument, metavar="BASE", help="another results folder to compare with")
     summing.add_argument("--limit", type=int, metavar="BYTES", default=COMMENT_LIMIT, help=f"the longest it may be (default: {COMMENT_LIMIT}, a comment's)")
-    summing.add_argument("--out", type=path_argument, metavar="FILE", help="file to write (default: print it)")
+    summing.add_argument("--out", type=file_argument, metavar="FILE", help="file to write (default: print it)")
     reporting, looking_back = add_report(commands), add_history(commands)
     caching = commands.add_parser("cache", help="list or clear the frozen states that --keep-states left on disk", allow_abbrev=False)
     caching.add_argument("action", choices=("list", "clear"))

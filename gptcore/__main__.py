@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 from gptcore.classifier import Classifier
-from gptcore.command_line import guarded, path_argument
+from gptcore.command_line import file_argument, guarded, path_argument
 from gptcore.commands import COMMANDS
 from gptcore.device import DEVICES, check_precision, name_device, pick_device
 from gptcore.errors import UsageError
@@ -131,7 +131,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--weights_dir", "--weights-dir", type=path_argument, help="folder with <name>/model.safetensors in the Hugging Face layout, used as it is"
     )
     parser.add_argument("--tokenizer_dir", "--tokenizer-dir", type=path_argument, help="folder with GPT-2's encoder.json")
-    parser.add_argument("--json", type=path_argument, metavar="FILE", help="write the figures to this file as one JSON object")
+    parser.add_argument("--json", type=file_argument, metavar="FILE", help="write the figures to this file as one JSON object")
     parser.add_argument("--save", type=path_argument, metavar="DIR", help="save the trained classifier in this new folder")
     parser.add_argument("--overwrite", action="store_true", help="let --save take the place of an earlier classifier")
     return parser

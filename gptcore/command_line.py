@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gptcore.errors import UserError
+from gptcore.errors import UsageError, UserError
+from gptcore.files import place_of
 from gptcore.out_of_memory import is_out_of_memory
 
 MENDABLE = 2
@@ -72,6 +73,20 @@ def path_argument(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is no path: name a file or a folder")
     return Path(text)
+
+
+def file_argument(text: str) -> Path:
+    """A file to write, from the command line; a link stands for what it leads to, and of folders commands speak themselves.
+
+    Raises ArgumentTypeError for what names no file anywhere, UsageError for what is no regular file.
+    """
+    path = path_argument(text)
+    try:
+        return place_of(path)
+    except IsADirectoryError:
+        return path
+    except (OSError, ValueError) as error:  # the latter for what no system takes for a name
+        raise UsageError(f"{text} cannot be written ({getattr(error, 'strerror', None) or error}): name a regular file, or a new one") from error
 
 
 def _discard_output() -> None:

@@ -1,7 +1,9 @@
 """Writing files so that nobody ever reads half of one."""
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +13,10 @@ LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: readers see the old file or the whole new one, after a power cut too.
 
-    Creates missing folders.
+    Creates missing folders.  A link in its place goes, and what it leads to stays as it is: `place_of` is where a file goes that a person named.
+    Raises OSError where `path` is, or leads to, anything but a regular file.
     """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -22,6 +26,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def place_of(path: Path) -> Path:
+    """Where to write a file that a person named: the path, or what it leads to if it is a link.  Raises OSError where that is anything but a regular file."""
+    check_replaceable(path)
+    place = path.resolve() if path.is_symlink() else path
+    if path.exists() and not place.exists():  # what a process has open may have lost its name
+        raise OSError(errno.EINVAL, "it leads to a file that was removed", str(path))
+    return place
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OSError where something that is no regular file stands at `path`, or where it leads: a device, say, that a file would take the place of."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a device, a pipe or a socket, and only a regular file can be replaced", str(path))
 
 
 def remove_leftovers(folder: Path) -> None:

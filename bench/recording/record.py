@@ -16,6 +16,7 @@ from bench.request import Request
 from bench.results import Results, read_results
 from bench.run import run_rows_here, start_run
 from bench.wording import counted
+from gptcore.files import place_of
 
 
 def record(request: Request, path: Path, folder: Path, console: Console, *, repeats: bool) -> None:
@@ -47,7 +48,7 @@ def record(request: Request, path: Path, folder: Path, console: Console, *, repe
         say(console, f"repeating under {counted(len(conditions), 'condition')} that {'changes' if len(conditions) == 1 else 'change'} rounding alone")
         moved = measure_repeats(flags, first, conditions, folder, lambda line: say(console, line), program)
     timings = {number: tuple(timing_of(run.info, run.rows[number]) for run in timed) for number in first.rows}
-    save_expectations(path, with_recording(expectations, Recording(first, timings, moved)))
+    save_expectations(place_of(path), with_recording(expectations, Recording(first, timings, moved)))
     say(
         console,
         f"recorded {counted(len(first.rows), 'row')} in {path}: seeds {request.n_seeds}, repeats {len(next(iter(moved.values()), ()))}; "

@@ -239,7 +239,7 @@ def writes_only_inside(*folders):
 
     def is_inside(path):
         place = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - the place a link stands at, not where it leads
-        return any(place.is_relative_to(folder) for folder in (*allowed, Path("/dev"), Path("/proc/self")))
+        return any(place.is_relative_to(folder) for folder in allowed)
 
     def watch(event, arguments):
         if not is_watching:
@@ -286,7 +286,13 @@ def hostile_paths(tmp_path, toys):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir(exist_ok=True)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    return [
+    (tmp_path / "to the file").symlink_to("file")
+    # No path here leads to a real device: whoever replaced one would break the machine for everybody.
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to the pipe").symlink_to("pipe")
+    reading, writing = os.pipe()
+    (tmp_path / "to a pipe of this process").symlink_to(f"/proc/self/fd/{writing}")
+    yield [
         str(toys[0]),
         str(toys[1]),
         "file",
@@ -305,10 +311,15 @@ def hostile_paths(tmp_path, toys):
         "line\nbreak",
         "\x1b[2J",
         "/proc/self/mem",
-        "/dev/null",
-        "/dev/null/x",
+        "pipe",
+        "pipe/x",
+        "to the pipe",
+        "to the file",
+        "to a pipe of this process",
         "-",
     ]
+    os.close(reading)
+    os.close(writing)
 
 
 words = st.sampled_from(
@@ -414,6 +425,21 @@ def test_any_command_line_ends_with_an_exit_code_and_touches_nothing_but_what_it
     with writes_only_inside(tmp_path):
         said(capsys, *arguments)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [["summary", "toy-run"], ["report", "toy-run"], ["history", "."], ["speed"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("name", ["pipe", "to the pipe", "to a pipe of this process"])
+def test_no_command_replaces_what_is_no_file(words, name, no_work, hostile_paths, tmp_path, capsys):
+    before = os.lstat(name)
+    assert said(capsys, *words, "--out", name) == (2, "")
+    assert os.path.samestat(os.lstat(name), before)
+
+
+def test_a_file_behind_a_link_is_written_and_the_link_stays(no_work, hostile_paths, toys, tmp_path, capsys):
+    code, printed = said(capsys, "summary", "toy-run", "--expected", toys[1])
+    assert said(capsys, "summary", "toy-run", "--expected", toys[1], "--out", "to the file") == (code, "")
+    assert (tmp_path / "file").read_text() == printed
+    assert (tmp_path / "to the file").is_symlink()
 
 
 VARIABLES = (
