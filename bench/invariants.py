@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.plan import Plan
 from bench.recording.baselines import repeatable_figures
 from bench.request import Request
-from bench.results import Invariant, Results, RowResult, read_results, write_invariants
+from bench.results import Invariant, Results, RowResult, read_rows, write_invariants
 from bench.rows import Row, find_row
 from bench.run import plan_of
 from bench.wording import counted
@@ -53,7 +53,7 @@ class Probe:
 
 def check_invariants(request: Request, folder: Path) -> None:
     """Check everything that a finished run's rows allow, and keep what came of it in the folder."""
-    probe = Probe(request, plan_of(request), read_results(folder))
+    probe = Probe(request, plan_of(request), read_rows(folder))
     write_invariants(folder, [outcome for check in CHECKS for outcome in outcomes(check, probe)])
 
 

@@ -6,6 +6,7 @@ import shlex
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -193,8 +194,12 @@ def write_row(folder: Path, result: RowResult) -> None:
 
 
 def write_texts(folder: Path, texts: tuple[str, ...]) -> None:
-    """Write the test texts, once for all rows: they read the same ones."""
-    if not (folder / TEXTS_FILE).exists():
+    """Write the test texts, once for all rows: they read the same ones.  What a file says that is damaged, or of other data, gives way."""
+    try:
+        stored = _read_part(folder / TEXTS_FILE, StoredTexts)
+    except ResultsError:
+        stored = None
+    if stored is None or stored.texts != texts:
         _write_part(folder / TEXTS_FILE, StoredTexts, StoredTexts(texts))
 
 
@@ -217,12 +222,17 @@ def read_results(folder: Path) -> Results:
 
     Raises ResultsError where a file is missing, damaged, altered, a link, or of another run, row or version.
     """
-    info = read_info(folder)
-    read = {number: read_row(folder, number) for number in info.rows}
-    rows = {number: result for number, result in read.items() if result}
+    results = read_rows(folder)
     texts = _read_part(folder / TEXTS_FILE, StoredTexts)
     checked = _read_part(folder / INVARIANTS_FILE, StoredInvariants)
-    return Results(info, rows, texts.texts if texts else (), checked.invariants if checked else None)
+    return replace(results, test_texts=texts.texts if texts else (), invariants=checked.invariants if checked else None)
+
+
+def read_rows(folder: Path) -> Results:
+    """As `read_results`, without what the rows are written beside: a run that goes on writes that anew."""
+    info = read_info(folder)
+    read = {number: read_row(folder, number) for number in info.rows}
+    return Results(info, {number: result for number, result in read.items() if result})
 
 
 def read_row(folder: Path, number: int) -> RowResult | None:

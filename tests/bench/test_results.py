@@ -37,8 +37,18 @@ def test_test_texts_survive_the_disk_whatever_they_hold(results_folder, run_info
 def test_texts_are_written_once_for_all_rows(tmp_path, run_info):
     create_folder(tmp_path / "run", run_info())
     write_texts(tmp_path / "run", ("first",))
+    written = (tmp_path / "run" / TEXTS_FILE).stat()
+    write_texts(tmp_path / "run", ("first",))
+    assert (tmp_path / "run" / TEXTS_FILE).stat() == written
+
+
+@pytest.mark.parametrize("damage", [lambda path: None, lambda path: path.write_bytes(path.read_bytes()[:30]), lambda path: path.write_text("{}")])
+def test_texts_of_other_data_or_damaged_ones_give_way(tmp_path, run_info, damage):
+    create_folder(tmp_path / "run", run_info())
+    write_texts(tmp_path / "run", ("first",))
+    damage(tmp_path / "run" / TEXTS_FILE)
     write_texts(tmp_path / "run", ("second",))
-    assert json.loads((tmp_path / "run" / TEXTS_FILE).read_text())["texts"] == ["first"]
+    assert read_results(tmp_path / "run").test_texts == ("second",)
 
 
 def test_damaged_texts_are_refused_naming_their_file(results_folder, run_info, row_result):

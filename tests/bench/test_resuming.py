@@ -16,6 +16,7 @@ from bench.recording.baselines import repeatable_figures
 from bench.results import Results, ResultsError, read_info, read_results, row_file, write_row
 from bench.resuming import begin, refuse_other_options, request_of, resume
 from bench.run import run_rows_here, start_run
+from gptcore.dataset import Split
 from gptcore.errors import AssetError, UserError
 from gptcore.execution import Execution
 from gptcore.inputs import Sources
@@ -292,6 +293,27 @@ def test_the_test_texts_come_back(toy_run, recorded):
     (toy_run.folder / "test-texts.json").unlink()
     assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
     assert read_results(toy_run.folder).test_texts == toy_run.results.test_texts
+
+
+@pytest.mark.parametrize("name", ["test-texts.json", "invariants.json"])
+def test_what_is_damaged_beside_the_rows_is_written_anew(toy_run, recorded, trained, name):
+    (toy_run.folder / name).write_bytes((toy_run.folder / name).read_bytes()[:20])
+    assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
+    assert trained == []
+    assert read_results(toy_run.folder).test_texts == toy_run.results.test_texts
+
+
+def test_with_another_test_split_the_messages_are_those_of_the_rows(toy_run, toy_tier, recorded, monkeypatch):
+    """A message that flipped is named by its number in what stands beside the rows."""
+
+    def other(experiment, sources):
+        inputs = toy_tier.gather(experiment, sources)
+        test = Split(tuple(f"another {number}" for number in range(10)), inputs.dataset.test.labels)
+        return replace(inputs, dataset=replace(inputs.dataset, test=test))
+
+    monkeypatch.setitem(bench.tiers.TIERS, "smoke", replace(toy_tier, gather=other))
+    main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)])
+    assert read_results(toy_run.folder).test_texts == tuple(f"another {number}" for number in range(10))
 
 
 def test_numbers_are_kept_to_the_last_digit(toy_request, tmp_path):
