@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from gptcore.digests import digest_of_tensors
 from gptcore.files import write_atomically
+from gptcore.out_of_memory import is_out_of_memory
 from gptcore.result import EpochAccuracy, Evaluation, Event
 from gptcore.stopwatch import Stopwatch
 
@@ -77,14 +78,17 @@ class Checkpoint:
         return course
 
     def save_if_due(self, course: Course, parameters: Sequence[Tensor], optimizer: Optimizer) -> None:
-        """Write the file if the last one is long enough ago; where it cannot be written, warn.  No gradients may be pending."""
+        """Write the file if the last one is long enough ago; where disk or memory have no room for it, warn.  No gradients may be pending."""
         if self.clock.lap < self.every:
             return
         seconds = self.clock.seconds
         try:
             self._write(self.path, course, seconds, tensors_of(parameters, optimizer))
-        except (OSError, SafetensorError) as error:
-            warnings.warn(f"{self.path} cannot be written ({error}): a training that stops now starts again from its last checkpoint", stacklevel=2)
+        except Exception as error:
+            if not (isinstance(error, OSError | SafetensorError) or is_out_of_memory(error)):
+                raise
+            why = str(error) or "memory ran out"  # as Python's own MemoryError says nothing
+            warnings.warn(f"{self.path} cannot be written ({why}): a training that stops now starts again from its last checkpoint", stacklevel=2)
         self.clock.go_on(seconds)
 
     def _write(self, path: Path, course: Course, seconds: float, tensors: Mapping[str, Tensor]) -> None:

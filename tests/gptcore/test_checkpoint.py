@@ -186,6 +186,34 @@ def test_a_disk_that_is_full_ends_no_training(miniature, inputs_of, tmp_path, mo
     assert figures_of(result) == figures_of(finetune(experiment, inputs, device=CPU))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize("place", ["tensors_of", "seal", "save_file"])
+def test_no_memory_for_a_checkpoint_ends_no_training(miniature, inputs_of, tmp_path, monkeypatch, error, place):
+    experiment = miniature(trainable_layers="all", num_epochs=1)
+    inputs = inputs_of(experiment)
+
+    def exhausted(*arguments):
+        raise error
+
+    monkeypatch.setattr(gptcore.checkpoint, place, exhausted)
+    with pytest.warns(UserWarning, match=rf"seed-123\.safetensors cannot be written \({str(error) or 'memory ran out'}\)"):
+        result = finetune(experiment, inputs, device=CPU, execution=keeping(tmp_path))
+    monkeypatch.undo()
+    assert figures_of(result) == figures_of(finetune(experiment, inputs, device=CPU))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_wrong_with_the_program_ends_a_training(miniature, inputs_of, tmp_path, monkeypatch):
+    experiment = miniature(trainable_layers="all", num_epochs=1)
+
+    def broken(*arguments):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(gptcore.checkpoint, "tensors_of", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        finetune(experiment, inputs_of(experiment), device=CPU, execution=keeping(tmp_path))
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
