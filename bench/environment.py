@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import AfterValidator, Field
 
+from bench.bounds import Date
 from gptcore.device import name_device, reproducible
 
 CHECKOUT = Path(__file__).parent.parent
@@ -19,19 +22,25 @@ FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")  # the last two, s
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
 
+def _check_packages(versions: dict[str, str]) -> dict[str, str]:
+    if missing := sorted(set(PACKAGES) - set(versions)):
+        raise ValueError(f"the version of {missing[0]} is missing")
+    return versions
+
+
 @dataclass(frozen=True)
 class Environment:
     """A snapshot taken when a run starts.  `git_commit` is empty outside a git checkout; code: sha256 over the modules of both packages."""
 
-    date: str
+    date: Date
     machine: str
     device_name: str
     device_class: str
     cpu_capability: str
-    cores: int
-    threads: int
+    cores: Annotated[int, Field(gt=0)]
+    threads: Annotated[int, Field(gt=0)]
     python: str
-    packages: dict[str, str]
+    packages: Annotated[dict[str, str], AfterValidator(_check_packages)]
     cuda: str
     deterministic_algorithms: bool
     environment_variables: dict[str, str]

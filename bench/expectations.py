@@ -3,16 +3,32 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from bench.bounds import (
+    MOST_TEXTS,
+    STRICT,
+    Bytes,
+    Counts,
+    Date,
+    Digest,
+    Factors,
+    Number,
+    Positive,
+    Range,
+    RowKey,
+    RowNumber,
+    Seed,
+    SeedKey,
+    TierName,
+    Width,
+)
 from bench.documents import DocumentError, OtherVersionError, check_version, read_document, validated
-from bench.results import STRICT, TierName
-from bench.rows import LARGEST_NUMBER, ROWS
+from bench.rows import ROWS
 from bench.wording import counted
 from gptcore.answers import Answers, Count
 from gptcore.dataset import SPLITS, SplitName
@@ -26,33 +42,8 @@ PUBLISHED_TIERS = ("smoke", "full")
 DEFAULT_PATH = Path(__file__).parent.parent / "expected_results.json"
 
 
-MOST_TEXTS = 1_000_000
-
-
 class ExpectationError(UserError):
     """Expectations that cannot be used, or must not be recorded."""
-
-
-def _check_date(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
-def _check_order(ends: tuple[float, float]) -> tuple[float, float]:
-    if ends[0] > ends[1]:
-        raise ValueError(f"{ends[0]:g} to {ends[1]:g} is no range: the lower end comes first")
-    return ends
-
-
-RowNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Date = Annotated[str, AfterValidator(_check_date)]
-Number = Annotated[float, Field(ge=-1e30, le=1e30)]  # so that squares and sums stay finite
-Width = Annotated[float, Field(ge=0, le=1e30)]
-Positive = Annotated[float, Field(gt=1e-30, le=1e30)]
-Counts = Annotated[tuple[Annotated[int, Field(ge=0)], int], AfterValidator(_check_order)]
-Range = Annotated[tuple[float, float], AfterValidator(_check_order)]
-Factors = Annotated[tuple[Annotated[float, Field(ge=0)], float], AfterValidator(_check_order)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -98,7 +89,7 @@ class Published:
     tokenizer_digest: Digest
     reruns: dict[SplitName, Annotated[int, Field(ge=0, le=MOST_TEXTS)]]
     flaws: tuple[Flaw, ...]
-    rows: dict[RowNumber, PublishedRow]
+    rows: dict[RowKey, PublishedRow]
 
     def __post_init__(self) -> None:
         if set(self.reruns) != set(SPLITS):
@@ -158,7 +149,7 @@ class Timing:
 
     seconds: Positive
     calibration_seconds: Positive
-    peak_memory: int | None = Field(default=None, gt=0)
+    peak_memory: Bytes | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -217,11 +208,11 @@ class Baseline:
     """
 
     digests: dict[str, Digest]
-    seed: int
+    seed: Seed
     provenance: Provenance
     traces: dict[str, tuple[Number, ...]]
     margins: dict[SplitName, Annotated[tuple[Number, ...], Field(min_length=1)]]
-    seeds: dict[int, SeedFigures]
+    seeds: dict[SeedKey, SeedFigures]
     repeats: tuple[Repeat, ...]
     bands: Bands
     timings: tuple[Timing, ...] = Field(min_length=1)
@@ -255,7 +246,7 @@ class Baseline:
         return self.seeds[self.seed]
 
 
-Baselines = dict[TierName, dict[str, dict[RowNumber, Baseline]]]
+Baselines = dict[TierName, dict[str, dict[RowKey, Baseline]]]
 
 
 @dataclass(frozen=True, config=STRICT)

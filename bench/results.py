@@ -9,29 +9,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from bench.bounds import STRICT, Bytes, Figures, Positive, Precision, RowNumber, RowNumbers, Seed, SeedKey, TierName
 from bench.checkpoints import CHECKPOINTS
+from bench.consistency import problem_of_seeds, problem_of_settings
 from bench.documents import DocumentError, OtherVersionError, check_version, dumped, read_document, sealed, unsealed, validated
 from bench.environment import Environment
-from gptcore.dataset import SPLITS
 from gptcore.errors import UserError
 from gptcore.files import remove_leftovers, write_text_atomically
 from gptcore.locks import held
-from gptcore.result import Result
 
 SCHEMA: Final = 2
-TIER_NAME = "^[a-z][a-z0-9_-]*$"
-TierName = Annotated[str, Field(pattern=TIER_NAME)]
 RUN_FILE = "run.json"
 TEXTS_FILE = "test-texts.json"
 INVARIANTS_FILE = "invariants.json"
 PATIENCE = 24 * 3600.0  # seconds to wait for another run in the same folder
 LOCK = ".lock"
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ResultsError(UserError):
@@ -49,14 +46,14 @@ class RunInfo:
 
     schema_version: Literal[2]
     tier: TierName
-    precision: str
+    precision: Precision
     plain: bool
     timing_only: bool
     chosen: tuple[str, ...]
     command: str
     environment: Environment
-    rows: tuple[int, ...] = Field(min_length=1)
-    calibration_seconds: float = Field(gt=0)
+    rows: RowNumbers
+    calibration_seconds: Positive
     id: str = Field(default_factory=lambda: token_hex(16), min_length=1)
 
     @property
@@ -75,15 +72,15 @@ class RowResult:
     alone: whether the run's own process ran it with nothing of the run beside it; else its seconds and its memory are those of a worker, and not judged.
     """
 
-    row: int
+    row: RowNumber
     name: str
-    seed: int
+    seed: Seed
     settings: dict[str, Any]
     digests: dict[str, str]
-    figures: Result | None
+    figures: Figures | None
     error: str | None
-    others: dict[int, Result] = Field(default_factory=dict)
-    peak_memory: int | None = Field(default=None, gt=0)
+    others: dict[SeedKey, Figures] = Field(default_factory=dict)
+    peak_memory: Bytes | None = None
     alone: bool = True
 
     def depends_on_the_same_as(self, other: "RowResult") -> bool:
@@ -241,20 +238,12 @@ def read_row(folder: Path, number: int) -> RowResult | None:
     result = _read_part(path, RowResult)
     if result and result.row != number:
         raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; {_remedy(path)}")
-    if result and (problem := problem_of_seeds(result)):
+    if result and (
+        problem := problem_of_settings(result.seed, result.settings, result.digests)
+        or problem_of_seeds(result.seed, result.figures, result.others, result.error)
+    ):
         raise _refusal(path, DocumentError(problem))
     return result
-
-
-def problem_of_seeds(result: RowResult) -> str:
-    """What no run writes of a row's seeds, empty where nothing is wrong: they follow each other without a gap once all are there, and read the same texts."""
-    found = sorted(result.others)
-    usual = [*range(result.seed + 1, result.seed + 1 + len(found))]
-    if found and (found[0] <= result.seed or (result.error is None and found != usual)):
-        return f"others: seeds {', '.join(map(str, found[:5]))} beside seed {result.seed} were never asked for"
-    figures = [*([result.figures] if result.figures else ()), *result.others.values()]
-    sizes = {(len(one.attestation.batch_losses), *(one.answers[split].n for split in SPLITS)) for one in figures}
-    return "others: its seeds had other batches or texts" if len(sizes) > 1 else ""
 
 
 def readable_row(folder: Path, number: int) -> RowResult | None:

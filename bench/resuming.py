@@ -13,7 +13,7 @@ from bench.executors.check import check_executor
 from bench.executors.choice import Executor
 from bench.options import add_request, executor_from, make_parser, request_from, suite_of
 from bench.request import Request
-from bench.results import ResultsError, RunInfo, read_info
+from bench.results import RUN_FILE, ResultsError, RunInfo, read_info
 from bench.run import start_run
 from bench.suite import PUBLISHED, Suite
 from gptcore.errors import UsageError
@@ -73,6 +73,9 @@ def request_of(info: RunInfo, folder: Path, suite: Suite = PUBLISHED) -> Request
     options = options_of(info, folder, suite)
     options.address = options.jobs = None  # whoever can write to a folder could say them: they are asked for by the person alone
     request = request_from(options)
+    asked = (request.tier.name, request.precision, request.execution.plain, request.timing_only)
+    if asked != (info.tier, info.precision, info.plain, info.timing_only):
+        raise ResultsError(f"{folder / RUN_FILE} is of another run than its command, `{info.command}`, asks for: put the right one back, or start a new run")
     return replace(request, executor=executor_from(options) or request.executor)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.bounds import TIER_NAME
 from bench.expectations import DEFAULT_PATH, NOTHING_PUBLISHED, DurationPolicy, Expectations, TierPolicy, load_expectations
-from bench.results import TIER_NAME, RunInfo
+from bench.results import RunInfo
 from bench.rows import LARGEST_NUMBER, ROWS, Row
 from bench.tiers import TIERS, Tier
 from gptcore.errors import UsageError

@@ -6,7 +6,7 @@ Smoke and full differ in nothing else.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.results import TierName
+from bench.bounds import TierName
 from bench.smoke.messages import smoke_dataset
 from bench.smoke.miniatures import miniature, weights_of
 from bench.smoke.tokenizer import smoke_tokenizer

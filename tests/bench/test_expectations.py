@@ -62,6 +62,9 @@ def first_baseline(document):
     ("damage", "place"),
     [
         (lambda document: document.pop("published"), "published"),
+        (lambda document: document["baselines"]["smoke"]["cpu"].update({"01": first_baseline(document)}), r"baselines\.smoke\.cpu\.01"),
+        (lambda document: document["published"]["rows"].update({"+1": document["published"]["rows"]["2"]}), r"published\.rows\.\+1"),
+        (lambda document: first_baseline(document)["seeds"].update({"0124": first_baseline(document)["seeds"]["124"]}), r"seeds\.0124"),
         (lambda document: document.update(schema_version=1), r"was written by an older version of bench \(schema 1, this one reads 2\)"),
         (lambda document: document.update(schema_version=3), r"was written by a newer version of bench \(schema 3, this one reads 2\)"),
         (lambda document: document.update(schema_version="2"), "schema_version"),

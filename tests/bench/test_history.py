@@ -105,7 +105,7 @@ def test_other_machines_and_ways_never_meet(write_run, history):
 
 def test_other_digests_never_meet(write_run, history, row_result):
     write_run("one")
-    write_run("other", row=row_result(digests={"settings": "s" * 64, "data": "d" * 64}))
+    write_run("other", row=row_result(settings=settings_of(Experiment(batch_size=4))))
     (group,) = history().groups
     assert [len(series.points) for series in group.series] == [1, 1]
     assert {series.variant for series in group.series} == {f"settings {series.digests['settings'][:8]}" for series in group.series}

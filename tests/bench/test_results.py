@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -191,7 +192,56 @@ def test_losses_that_nobody_can_unpack_are_refused(losses, seed, results_folder,
 def test_seeds_that_no_run_writes_are_refused(alter, results_folder, run_info, of_seeds, seeds):
     folder = results_folder(Results(run_info(), {1: of_seeds(seeds(3))}))
     reseal(row_file(folder, 1), alter)
-    with pytest.raises(ResultsError, match=r"row-01\.json is not what a run writes \(others: .*--resume"):
+    with pytest.raises(ResultsError, match=r"row-01\.json is not what a run writes \(others.*--resume"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("alter", "place"),
+    [
+        (lambda row: row.update(seed=124), "seed: 124 is not that of the settings, 123"),
+        (lambda row: row["settings"].clear(), "settings: they make no experiment"),
+        (lambda row: row["settings"].update(batch_size=4), "digests.settings: it is of other settings"),
+        (lambda row: row["settings"]["model"].update(n_head=0), "settings: they make no experiment"),
+        (lambda row: row["digests"].update(data="d"), "digests.data: it is no sha256"),
+        (lambda row: row["figures"].update(train_seconds=0.0), "figures: "),
+        (lambda row: row["figures"].update(train_seconds=1e308), "figures: "),
+        (lambda row: row["figures"].update(real_seconds=1e308), "figures: "),
+        (lambda row: row["figures"]["history"][0].update(train_loss=1e300), "figures: "),
+        (lambda row: row["figures"]["history"][0].update(step=-1), "figures: "),
+        (lambda row: row["figures"]["epoch_accuracies"][0].update(train_accuracy=2.0), "figures: "),
+        (lambda row: row["figures"]["margins"]["test"].__setitem__(0, -1e300), "figures: "),
+        (lambda row: row["figures"]["fingerprint"].update(trained_parameters=10**19), "figures: "),
+        (lambda row: row["figures"]["attestation"].update(batch_losses=pack_floats([0.9, float("nan"), 0.5])), "figures: "),
+        (lambda row: row["figures"]["attestation"].update(batch_losses=pack_floats([0.9, 1e38, 0.5])), "figures: "),
+        (lambda row: row.update(others={"0124": row["figures"]}), "others.0124.[key]: "),
+        (lambda row: row.update(others={"+124": row["figures"]}), "others.+124.[key]: "),
+        (lambda row: row.update(row="1"), "row: "),
+    ],
+)
+def test_what_no_training_gives_is_refused_though_it_is_sealed(alter, place, results_folder, run_info, row_result):
+    folder = results_folder(Results(run_info(), {1: row_result()}))
+    reseal(row_file(folder, 1), alter)
+    with pytest.raises(ResultsError, match=rf"row-01\.json is not what a run writes \({re.escape(place)}"):
+        read_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("alter", "place"),
+    [
+        (lambda run: run.update(calibration_seconds=1e308), "calibration_seconds: "),
+        (lambda run: run["environment"].update(date="yesterday"), "environment.date: "),
+        (lambda run: run["environment"].update(threads=0), "environment.threads: "),
+        (lambda run: run["environment"]["packages"].pop("torch"), "environment.packages: "),
+        (lambda run: run.update(rows=[1, 1]), "rows: "),
+        (lambda run: run.update(rows=[0]), "rows.0: "),
+        (lambda run: run.update(precision="fp8"), "precision: "),
+    ],
+)
+def test_what_no_run_is_asked_is_refused_though_it_is_sealed(alter, place, results_folder, run_info):
+    folder = results_folder(Results(run_info(), {}))
+    reseal(folder / "run.json", alter)
+    with pytest.raises(ResultsError, match=rf"run\.json is not what a run writes \({re.escape(place)}"):
         read_results(folder)
 
 
