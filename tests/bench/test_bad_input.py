@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import bench.__main__
@@ -19,6 +20,7 @@ import bench.report.page.write  # matplotlib makes its folders when it is first 
 import bench.tiers
 import gptcore.assets
 from bench.__main__ import main
+from bench.documents import sealed, unsealed
 from bench.expectations import ExpectationError, load_expectations, save_expectations
 from bench.findings.claims import judge_findings
 from bench.findings.evidence import recorded_evidence
@@ -226,6 +228,28 @@ def test_results_that_were_altered_are_refused_or_judged_the_same(data, toys, un
             assert code == 2 or (code, printed) == outcome
     finally:
         (folder / name).write_bytes(originals[name])
+
+
+@fuzzed(150)
+@given(data=st.data())
+def test_results_that_were_altered_and_sealed_again_never_break_a_command(data, toys, tmp_path, capsys):
+    """Whoever seals what they altered is believed, as far as it makes sense; a run may go on from it, and judge it as it likes."""
+    folder, expected = toys
+    name = data.draw(st.sampled_from(["run.json", "row-01.json", "row-02.json", "test-texts.json", "invariants.json"]))
+    document = unsealed(json.loads((folder / name).read_bytes()))
+    mutate_tree(data.draw, document)
+    assume(type(document) is dict)
+    copy = tmp_path / "altered"
+    shutil.copytree(folder, copy)
+    try:
+        (copy / name).write_text(json.dumps(sealed(document)))
+        for command in ("check", "verify", "summary", "report", "run"):
+            arguments = ("run", "--resume", copy) if command == "run" else (command, copy)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a row that starts again
+                said(capsys, *arguments, *(() if command == "verify" else ("--expected", expected)))
+    finally:
+        shutil.rmtree(copy)
 
 
 # Command lines and environments

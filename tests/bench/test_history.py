@@ -6,6 +6,7 @@ import pytest
 
 from bench.history import ACCURACY, DURATION, LEVEL, known_commits, read_history
 from bench.results import ResultsError, create_folder, write_row
+from gptcore.experiment import Experiment, settings_of
 
 
 @pytest.fixture
