@@ -136,7 +136,7 @@ def report(folder: Path, ended: tuple[Results, list[RowVerdict]], options: argpa
 def verify_rows(options: argparse.Namespace) -> int:
     """`verify`: rows of a folder once more, bit by bit.  Returns 1 where one is not identical."""
     terminal = make_console()
-    rerun = prepare(options.results, select_rows(options.rows, options.suite.rows) if options.rows else None, options.suite)
+    rerun = prepare(options.results, select_rows(options.rows, options.suite.rows) if options.rows is not None else None, options.suite)
     verified = []
     for row in verify(rerun):
         verified.append(row)

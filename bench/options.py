@@ -137,7 +137,7 @@ def judging_flags(options: argparse.Namespace) -> tuple[str, ...]:
 def add_request(add: AddOption, suite: Suite = PUBLISHED) -> None:
     """Add tier, rows, device, seed, way of computing, and folders that replace the published inputs."""
     add_tier(add, suite)
-    add("--rows", default="all", help="numbers and ranges such as 1,4-5 (default: all)")
+    add("--rows", help="numbers and ranges such as 1,4-5 (default: all)")
     add("--device", help=f"{', '.join(DEVICES)} (default: cpu for smoke, auto for full)")
     add("--seed", type=int, help="seed of head, data order and random weights (default: the rows' own)")
     add("--precision", choices=PRECISIONS, default="fp32", help="arithmetic of matrix products; each has its own baselines, tf32 needs CUDA (default: fp32)")
@@ -167,7 +167,7 @@ def request_from(options: argparse.Namespace, n_seeds: int = 1) -> Request:
 
 def device_name(options: argparse.Namespace) -> str:
     """The device that was asked for, else the tier's."""
-    return options.device or suite_of(options).tiers[options.tier].default_device
+    return suite_of(options).tiers[options.tier].default_device if options.device is None else options.device
 
 
 def unchecked(options: argparse.Namespace, device: torch.device, n_seeds: int = 1) -> Request:

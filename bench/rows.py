@@ -53,15 +53,15 @@ def find_row(number: int, rows: Sequence[Row] = ROWS) -> Row:
     raise UsageError(f"row {number} does not exist: the table has rows {rows[0].number} to {rows[-1].number} (see the command `list`)")
 
 
-def select_rows(selection: str, rows: Sequence[Row] = ROWS) -> tuple[Row, ...]:
-    """The rows of a selection such as `1,4-5` or `all`, in the table's order, each once.  Raises UsageError for anything else."""
-    if selection == "all":
+def select_rows(selection: str | None, rows: Sequence[Row] = ROWS) -> tuple[Row, ...]:
+    """The rows of a selection such as `1,4-5` or `all`, in the table's order, each once; all without one.  Raises UsageError for anything else."""
+    if selection is None or selection == "all":
         return tuple(rows)
     numbers: set[int] = set()
     for part in selection.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not _is_number(first) or (dash and not _is_number(last)) or (dash and int(first) > int(last)):
-            raise UsageError(f"--rows {selection} is not a selection of rows: write numbers and ranges such as 1,4-5, or all")
+            raise UsageError(f"--rows {shlex.quote(selection)} is not a selection of rows: write numbers and ranges such as 1,4-5, or all")
         for end in (first, last or first):
             find_row(int(end), rows)
         numbers.update(range(int(first), int(last or first) + 1))

@@ -11,6 +11,7 @@ from bench.results import Results, ResultsError, RowResult, read_results
 from bench.resuming import request_of
 from bench.rows import Row
 from bench.run import compute_row, plan_of
+from bench.stopping import resuming_command
 from bench.suite import PUBLISHED, Suite
 from gptcore.dataset import SplitName
 from gptcore.execution import set_threads
@@ -61,13 +62,17 @@ class Rerun:
 
 
 def prepare(folder: Path, rows: Sequence[Row] | None, suite: Suite = PUBLISHED) -> Rerun:
-    """Get ready to run some rows of a folder again, by default all.  Raises UserError where the folder has none of them, or its run cannot be had here."""
+    """Get ready to run some rows of a folder again, by default all that it holds.
+
+    Raises UserError where the folder lacks one of them or holds none, or its run cannot be had here.
+    """
     results = read_results(folder)
     request = request_of(results.info, folder, suite)
-    chosen = tuple(row for row in request.rows if (rows is None and row.number in results.rows) or (rows is not None and row in rows))
-    asked = request.rows if rows is None else rows
-    if absent := [row.number for row in asked if row.number not in results.rows]:
-        raise ResultsError(f"{folder} holds no row {absent[0]}: it holds {', '.join(map(str, results.rows)) or 'none'}; name one of those with --rows")
+    chosen = tuple(row for row in request.rows if row.number in results.rows and (rows is None or row in rows))
+    if not results.rows:
+        raise ResultsError(f"{folder} holds no row yet: go on with {resuming_command(folder, suite.command)}, then verify it")
+    if absent := [row.number for row in rows or () if row.number not in results.rows]:
+        raise ResultsError(f"{folder} holds no row {absent[0]}: it holds {', '.join(map(str, results.rows))}; name one of those with --rows")
     set_threads(request.threads, request.tier.threads)
     return Rerun(results, request, chosen, tuple(differences(results.info.environment, describe_environment(request.device, suite.folder))))
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind, _, index = name.partition(":")
     if kind not in available or (index and not (kind == "cuda" and index.isascii() and index.isdecimal() and len(index) < 5)):
-        raise UsageError(f"--device {name} is unknown: choose one of {', '.join(DEVICES)}")
+        raise UsageError(f"--device {shlex.quote(name)} is unknown: choose one of {', '.join(DEVICES)}")
     if not available[kind] or (index and int(index) >= torch.cuda.device_count()):
         raise UsageError(f"--device {name} is not available on this machine: choose one of {', '.join(k for k, here in available.items() if here)}, or auto")
     return torch.device(name)

@@ -23,6 +23,14 @@ def test_run_exits_0_where_every_row_holds(tmp_path, recorded_file, capsys):
     assert row_file(tmp_path / "out", 2).is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"), [(["--device", ""], "--device '' is unknown: choose one of"), (["--rows", ""], "--rows '' is not a selection of rows")]
+)
+def test_nothing_at_all_is_no_choice(words, sentence, tmp_path, capsys):
+    assert main(["run", "--out", str(tmp_path / "out"), *words]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_run_ends_with_how_to_see_it_in_a_browser(tmp_path, recorded_file, capsys):
     folder = tmp_path / "my run"
     main(["run", "--rows", "1", "--out", str(folder), "--expected", str(recorded_file)])

@@ -163,7 +163,9 @@ def test_kept_states_and_folders_are_asked_for_again(toy_request, tmp_path, monk
     assert (again.execution, again.sources) == (request.execution, request.sources)
 
 
-@pytest.mark.parametrize("also", [["--rows", "1"], ["--out", "elsewhere"], ["--seeds", "2"], ["--plain"], ["--device", "cpu"], ["--tier", "full"]])
+@pytest.mark.parametrize(
+    "also", [["--rows", "1"], ["--rows", "all"], ["--rows", ""], ["--out", "elsewhere"], ["--seeds", "2"], ["--plain"], ["--device", "cpu"], ["--tier", "full"]]
+)
 def test_nothing_else_may_be_asked_beside_resume(toy_run, also, capsys):
     assert main(["run", "--resume", str(toy_run.folder), *also]) == 2
     assert f"{also[0]} asks for something else" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import bench.tiers
 from bench.__main__ import main
 from bench.report.verification import verification_line, verification_summary
-from bench.results import write_row
+from bench.results import row_file, write_row
 from bench.rows import select_rows
 from bench.run import run_rows_here, start_run
 from bench.verification import compare, compare_seed, prepare, verify
@@ -138,7 +138,20 @@ def test_json_says_the_same(toy_run, capsys):
     assert content["changes"] == []
 
 
-@pytest.mark.parametrize(("rows", "sentence"), [("3", "holds no row 3"), ("99", "row 99 does not exist")])
+def test_of_a_run_that_is_half_done_what_is_there_is_verified(toy_run, capsys):
+    row_file(toy_run.folder, 1).unlink()
+    assert main(["verify", str(toy_run.folder)]) == 0
+    assert "1 of 1 rows are bit-identical" in capsys.readouterr().out
+
+
+def test_of_a_run_that_only_began_there_is_nothing_to_verify(toy_run, capsys):
+    for number in (1, 2):
+        row_file(toy_run.folder, number).unlink()
+    assert main(["verify", str(toy_run.folder)]) == 2
+    assert "holds no row yet: go on with `python -m bench run --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("rows", "sentence"), [("3", "holds no row 3"), ("99", "row 99 does not exist"), ("", "--rows '' is not a selection of rows")])
 def test_a_row_that_is_not_there_is_a_mistake(toy_run, rows, sentence, capsys):
     assert main(["verify", str(toy_run.folder), "--rows", rows]) == 2
     assert sentence in capsys.readouterr().err

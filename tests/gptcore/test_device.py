@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 import torch
 
@@ -40,7 +42,7 @@ def test_a_device_that_is_missing_is_refused_with_those_that_are_there(name, mac
 @pytest.mark.parametrize("name", ["gpu", "", "cpu:0", "cuda:x", "cuda:-1", "cuda:2"])
 def test_an_unknown_device_is_refused(name, machine_with):
     machine_with(cuda=2)
-    with pytest.raises(UsageError, match=f"--device {name} is (unknown|not available)"):
+    with pytest.raises(UsageError, match=f"--device {shlex.quote(name)} is (unknown|not available)"):
         pick_device(name)
 
 
