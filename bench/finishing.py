@@ -10,7 +10,7 @@ from bench.results import Results, ResultsError, read_results
 from bench.rows import ROWS, Row
 from bench.verdicts.judge import judge
 from bench.verdicts.verdict import RowVerdict, Strictness
-from gptcore.files import write_text_atomically
+from gptcore.files import remedy_for, write_text_atomically
 
 
 def finish(folder: Path, expectations: Expectations, strictness: Strictness = Strictness.USUAL, rows: Sequence[Row] = ROWS) -> tuple[Results, list[RowVerdict]]:
@@ -27,6 +27,6 @@ def finish(folder: Path, expectations: Expectations, strictness: Strictness = St
             save_expectations(folder / "expected_results.json", with_baselines(expectations, results))
     except OSError as error:
         raise ResultsError(
-            f"{folder} cannot hold the report ({error.strerror}): the rows in it are whole; free some space and judge them with check"
+            f"{folder} cannot hold the report ({error.strerror}): the rows in it are whole; {remedy_for(error)} and judge them with check"
         ) from error
     return results, verdicts

@@ -20,7 +20,7 @@ from bench.consistency import problem_of_seeds, problem_of_settings
 from bench.documents import DocumentError, OtherVersionError, check_version, dumped, read_document, sealed, unsealed, validated
 from bench.environment import Environment
 from gptcore.errors import UserError
-from gptcore.files import remove_leftovers, write_text_atomically
+from gptcore.files import is_leftover, remedy_for, remove_leftovers, write_text_atomically
 from gptcore.locks import held
 
 SCHEMA: Final = 2
@@ -32,7 +32,11 @@ LOCK = ".lock"
 
 
 class ResultsError(UserError):
-    """A results folder that cannot be used."""
+    """A results folder that cannot be used.  problem: that without what to do about it."""
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}: {remedy}" if remedy else problem)
+        self.problem = problem
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -153,7 +157,7 @@ def make_folder(folder: Path) -> None:
 
 def check_new(folder: Path) -> None:
     """Raise ResultsError where something stands in a folder's place already, OSError where that cannot be told."""
-    if os.path.lexists(folder) and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+    if os.path.lexists(folder) and (not folder.is_dir() or any(path.name != LOCK and not is_leftover(path) for path in folder.iterdir())):
         raise ResultsError(f"{folder} is not empty or no folder: name a new one with --out, or move the old results away")
 
 
@@ -165,7 +169,8 @@ def in_use(folder: Path) -> Iterator[None]:
     """
     with held(folder / LOCK, f"the run that is at work in {folder}", PATIENCE):
         refuse_links(folder)
-        remove_leftovers(folder)
+        for place in (folder, *(folder / CHECKPOINTS).glob("row-*")):
+            remove_leftovers(place)
         yield
 
 
@@ -237,7 +242,7 @@ def read_row(folder: Path, number: int) -> RowResult | None:
     path = row_file(folder, number)
     result = _read_part(path, RowResult)
     if result and result.row != number:
-        raise ResultsError(f"{path} holds row {result.row}: the files were mixed up; {_remedy(path)}")
+        raise ResultsError(f"{path} holds row {result.row}", f"the files were mixed up; {_remedy(path)}")
     if result and (
         problem := problem_of_settings(result.seed, result.settings, result.digests)
         or problem_of_seeds(result.seed, result.figures, result.others, result.error)
@@ -247,17 +252,22 @@ def read_row(folder: Path, number: int) -> RowResult | None:
 
 
 def readable_row(folder: Path, number: int) -> RowResult | None:
-    """As `read_row`; a file that was damaged or altered holds nothing, which is told."""
+    """As `read_row`, for a run that goes on; a file that was damaged or altered holds nothing, which is told."""
     try:
         return read_row(folder, number)
     except ResultsError as error:
-        warnings.warn(f"{error}; the row starts again", stacklevel=2)
+        warnings.warn(f"{error.problem}: the row starts again", stacklevel=2)
         return None
 
 
 def row_file(folder: Path, number: int) -> Path:
     """Where a row's figures stand."""
     return folder / f"row-{number:02d}.json"
+
+
+def going_on(folder: Path) -> str:
+    """The command that goes on with a run of the published suite, as part of a sentence."""
+    return f"`python -m bench run --resume {shlex.quote(str(folder))}`"
 
 
 def _write_part(path: Path, kind: type[Stored], value: Stored) -> None:
@@ -269,9 +279,8 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     try:
         write_text_atomically(path, json.dumps(sealed(document), ensure_ascii=False, allow_nan=False, indent=2) + "\n")
     except OSError as error:
-        raise ResultsError(
-            f"{path} cannot be written ({error.strerror}): finished rows are whole; free some space or name another folder with --out"
-        ) from error
+        goal = "name another folder with --out" if path.name == RUN_FILE else f"go on with {going_on(path.parent)}; finished rows are whole"
+        raise ResultsError(f"{path} cannot be written ({error.strerror})", f"{remedy_for(error)} and {goal}") from error
 
 
 def _read_part(path: Path, kind: type[Stored]) -> Stored | None:
@@ -280,7 +289,7 @@ def _read_part(path: Path, kind: type[Stored]) -> Stored | None:
     if document is None:
         return None
     if document.pop("run", None) != read_info(path.parent).id:
-        raise ResultsError(f"{path} is of another run than {RUN_FILE} beside it: {_remedy(path)}")
+        raise ResultsError(f"{path} is of another run than {RUN_FILE} beside it", _remedy(path))
     return _as(kind, document, path)
 
 
@@ -296,9 +305,9 @@ def _read(path: Path) -> dict[str, Any] | None:
         file = next((place for place in path.parents if place.is_file()), path.parent)
         raise ResultsError(f"{file} is a file: name a folder that `python -m bench run` wrote") from error
     except OSError as error:
-        raise ResultsError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+        raise ResultsError(f"{path} cannot be read ({error.strerror})", "check its permissions") from error
     except OtherVersionError as error:
-        raise ResultsError(f"{path} {error}: read it with that version, or run the rows again") from error
+        raise ResultsError(f"{path} {error}", "read it with that version, or run the rows again") from error
     except DocumentError as error:
         raise _refusal(path, error) from error
 
@@ -311,10 +320,10 @@ def _as(kind: type[Stored], document: dict[str, Any], path: Path) -> Stored:
 
 
 def _refusal(path: Path, error: DocumentError) -> ResultsError:
-    return ResultsError(f"{path} is not what a run writes ({error}): the file was damaged or altered; {_remedy(path)}")
+    return ResultsError(f"{path} is not what a run writes ({error})", f"the file was damaged or altered; {_remedy(path)}")
 
 
 def _remedy(path: Path) -> str:
     if path.name == RUN_FILE:
         return "put the right one back, or run the rows again"
-    return f"put the right one back, or delete it and go on with `python -m bench run --resume {shlex.quote(str(path.parent))}`"
+    return f"put the right one back, or delete it and go on with {going_on(path.parent)}"

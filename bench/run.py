@@ -89,11 +89,12 @@ def run_row(row: Row, request: Request, folder: Path, plan: Plan, report: Report
 
     What cannot even read its inputs leaves a file with figures as it is.
     """
-    known = readable_row(folder, row.number)
+    known = written = readable_row(folder, row.number)
     n_seeds = known.n_seeds if known else 0
     for result in compute_row(row, request, known, folder, plan, report, lambda inputs: write_texts(folder, inputs.dataset.test.texts)):
-        if result is not known and result.may_replace(known):
+        if result is not written and result.may_replace(known):
             write_row(folder, result)
+            written = result
         if result.error is None or result.n_seeds > n_seeds:  # only now is there nothing to go on with
             remove_checkpoints(folder, row.number)
             n_seeds = result.n_seeds

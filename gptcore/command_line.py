@@ -1,35 +1,39 @@
 """What both command lines have in common: streams that can print anything, and one sentence for whatever the person can mend."""
 
 import argparse
-import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gptcore.errors import UsageError, UserError
-from gptcore.files import place_of
+from gptcore.files import NO_ROOM, place_of
 from gptcore.out_of_memory import is_out_of_memory
 
 MENDABLE = 2
 BROKEN_PIPE = 141  # what a shell knows a process by that SIGPIPE ended; 1 would be a verdict
 LONGEST_TEXT = 2000
 OUT_OF_MEMORY = "memory ran out: end other programs, use --memory-budget 0, or ask for smaller models and batches or fewer --seeds"
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def guarded(command: Callable[[], int]) -> int:
     """Run a command.
 
     Returns its exit code; 2, after one line on stderr, for a UserError, for what the system refuses and where memory runs out; 141 where nobody reads the
-    output any more.
+    output any more.  A stream that is closed from the start is none to be missed.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as the process lives
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # paths and texts of any language must not end a run on a terminal that knows only ASCII
     try:
-        code = command()
+        with plain_warnings():
+            code = command()
         sys.stdout.flush()
     except BrokenPipeError:
         _discard_output()
@@ -43,6 +47,17 @@ def guarded(command: Callable[[], int]) -> int:
         print(f"error: {OUT_OF_MEMORY}", file=sys.stderr)
         return MENDABLE
     return code
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings are one line for a person meanwhile, without the place in the code that they come from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **more: f"warning: {one_line(str(message))}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def sentence_about(error: Exception) -> str:

@@ -7,6 +7,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.ELOOP)
 LEFTOVER = re.compile(r"\..+\.\d+\.tmp", re.DOTALL)
 
 
@@ -49,11 +51,22 @@ def check_replaceable(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is a device, a pipe or a socket, and only a regular file can be replaced", str(path))
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a file is one that a process was about to write when it was killed."""
+    return LEFTOVER.fullmatch(path.name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed left half written in a folder.  Nobody else may be writing there."""
-    for path in folder.glob(".*.tmp"):
-        if LEFTOVER.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    for path in filter(is_leftover, folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+def remedy_for(error: OSError) -> str:
+    """What to do where a file cannot be written, for the middle of a sentence."""
+    if error.errno in NO_ROOM:
+        return "free some space"
+    return "remove what stands in its place" if error.errno in IN_THE_WAY else "see that its folder can be written to"
 
 
 def write_text_atomically(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from bench.plan import Group
 from bench.request import Request
 from bench.results import ResultsError, RowResult, RunInfo, read_info
 from bench.run import compute_row, parts_asked, plan_of
+from gptcore.command_line import plain_warnings
 from gptcore.device import allowed_cores
 from gptcore.errors import UserError
 from gptcore.execution import set_threads
@@ -91,7 +92,8 @@ class Assignment:
 
     def __call__(self, task: Task, tell: Hear) -> Iterator[Found]:
         """Run a task."""
-        return perform(task, self, tell)
+        with plain_warnings():
+            yield from perform(task, self, tell)
 
 
 def tasks_of(request: Request, done: Collection[int] = ()) -> list[Task]:

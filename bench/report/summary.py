@@ -83,7 +83,7 @@ def _head(results: Results, verdicts: Sequence[RowVerdict], *, n_warning: int) -
         ended = f"{len(verdicts) - len(absent)} of {counted(len(verdicts), 'row')}"
         lines.append(f"The run broke off after {ended}: {rows_named(absent)} never ended.  What is left: {again}")
     elif results.invariants is None:
-        lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: run it again.")
+        lines.append("The run broke off before its invariants were checked, so it does not hold as a whole: go on with `run --resume FOLDER`.")
     return "\n\n".join(lines)
 
 

@@ -166,7 +166,7 @@ def invariant_lines(results: Results) -> list[str]:
 def broken_lines(results: Results) -> list[str]:
     """Why a run does not hold as a whole, whatever its rows do."""
     if results.invariants is None:
-        return ["the run broke off before its invariants were checked, so it does not hold as a whole: run it again"]
+        return ["the run broke off before its invariants were checked, so it does not hold as a whole: go on with `run --resume FOLDER`"]
     return [f"invariant broken: {invariant.name} ({invariant.explanation})" for invariant in results.invariants if not invariant.holds]
 
 

@@ -70,7 +70,7 @@ def _judgements(row: Row, result: RowResult | None, baseline: Baseline | None, i
     is_published_kind = "published" in policy.against and info.precision == "fp32"
     published = expectations.published.rows.get(row.number) if is_published_kind else None
     if result is None:
-        yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did; run it again")
+        yield Judgement("row", Verdict.MISSING, "run", explanation="the run ended before this row did: go on with `run --resume FOLDER`")
     elif result.error or result.figures is None:
         yield Judgement("row", Verdict.ERROR, "run", explanation=result.error or "no figures")
     elif info.timing_only:

@@ -84,6 +84,20 @@ def test_a_folder_in_use_is_never_overwritten(results_folder, run_info, row_resu
     assert row_file(folder, 1).read_bytes() == before
 
 
+def test_a_run_that_was_killed_before_it_began_keeps_nobody_out_of_its_folder(tmp_path, run_info):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.4711.tmp").write_text("{")
+    create_folder(tmp_path / "run", run_info())
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name != LOCK) == ["run.json"]
+
+
+def test_what_stands_in_a_files_place_is_told_as_such(results_folder, run_info, row_result):
+    folder = results_folder(Results(run_info(), {}))
+    row_file(folder, 1).mkdir()
+    with pytest.raises(ResultsError, match=r"row-01\.json cannot be written \(Is a directory\): remove what stands in its place and go on with `.*--resume"):
+        write_row(folder, row_result())
+
+
 @pytest.mark.parametrize("name", ["checkpoints", "checkpoints/row-01", "jobs"])
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_run_takes_a_folder_that_leads_elsewhere(name, exists, results_folder, run_info, tmp_path):

@@ -9,11 +9,12 @@ import bench.resuming
 import bench.run
 import bench.tiers
 from bench.__main__ import main
+from bench.checkpoints import checkpoints_of
 from bench.executors.choice import Executor
 from bench.expectations import save_expectations
 from bench.options import make_parser
 from bench.recording.baselines import repeatable_figures
-from bench.results import Results, ResultsError, read_info, read_results, row_file, write_row
+from bench.results import Results, ResultsError, in_use, read_info, read_results, row_file, write_row
 from bench.resuming import begin, refuse_other_options, request_of, resume
 from bench.run import run_rows_here, start_run
 from gptcore.dataset import Split
@@ -79,7 +80,7 @@ def test_a_row_that_failed_runs_again(toy_run, recorded, trained):
 def test_a_damaged_row_is_told_of_and_runs_again(toy_run, recorded, trained):
     path = row_file(toy_run.folder, 1)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.warns(UserWarning, match=r"row-01\.json .*; the row starts again"):
+    with pytest.warns(UserWarning, match=r"row-01\.json is not what a run writes \(line .*\): the row starts again$"):
         assert main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)]) == 0
     assert trained == [(123,)]
 
@@ -88,6 +89,27 @@ def test_what_a_killed_process_left_half_written_is_removed(toy_run, recorded):
     (toy_run.folder / ".row-02.json.4711.tmp").write_text("{")
     main(["run", "--resume", str(toy_run.folder), "--expected", str(recorded)])
     assert not list(toy_run.folder.glob(".*.tmp"))
+
+
+def test_what_killed_processes_left_of_checkpoints_is_removed(toy_request, tmp_path):
+    folder = start_run(toy_request("5"), tmp_path / "run")
+    kept = checkpoints_of(folder, 5) / "seed-123.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    for number in (4711, 4712):
+        kept.with_name(f".{kept.name}.{number}.tmp").touch()
+    with in_use(folder):
+        assert [*kept.parent.iterdir()] == [kept]
+
+
+def test_a_row_is_written_once(toy_request, tmp_path, monkeypatch):
+    """On a disk that is full, a second time would fail with the row there whole."""
+    written = []
+    monkeypatch.setattr(bench.run, "write_row", lambda folder, result: written.append((result.row, result.n_seeds)))
+    monkeypatch.setattr(bench.run, "seeds_at_once", lambda *arguments: 1)
+    request = toy_request("1-2", n_seeds=2)
+    list(run_rows_here(request, start_run(request, tmp_path / "run")))
+    assert written == [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
 def test_seeds_that_are_there_are_not_trained_again(toy_request, tmp_path, recorded, trained, monkeypatch):

@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_loses_no_finished_row_and_the_run_goes_on_when_the
     """
     done = on_small_disk(disk, 64, script)
     assert "first: 2" in done.stdout, done.stdout + done.stderr
-    assert "cannot be written (No space left on device): finished rows are whole" in done.stderr
+    assert "cannot be written (No space left on device): free some space and go on with `python -m bench run --resume" in done.stderr
     assert "Traceback" not in done.stderr
     assert ".tmp" not in done.stdout
     assert "second: 0" in done.stdout, done.stdout + done.stderr

@@ -2,6 +2,7 @@ import argparse
 import errno
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,33 @@ def test_streams_of_a_narrow_encoding_print_everything(monkeypatch):
     for stream in streams:
         stream.flush()
     assert [stream.buffer.getvalue() for stream in streams] == [b"gr\\xf6\\xdfer \\udcff \\u6570\n", b"error: no file at \\xe4\\udcff\n"]
+
+
+def test_a_warning_is_one_line_for_a_person_and_only_while_a_command_runs():
+    script = """
+import sys, warnings
+from gptcore.command_line import guarded
+guarded(lambda: warnings.warn("no room:\\nnone") or 0)
+print("then", file=sys.stderr)
+warnings.warn("usual")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr == "warning: no room:\\nnone\nthen\n<string>:6: UserWarning: usual\n"
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(("words", "code"), [(["list"], 0), (["check", "no such folder"], 2), (["list", "--fly"], 2)], ids=lambda words: str(words))
+def test_streams_that_are_closed_change_no_exit_code(closed, words, code, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    streams = [(tmp_path / name).open("w+") for name in ("out", "err")]
+    command = shlex.join([sys.executable, "-m", "bench", *words]) + "".join(f" {number}>&-" for number in closed)
+    done = subprocess.run(["sh", "-c", command], stdout=streams[0], stderr=streams[1], env=environment, cwd=tmp_path, check=False)
+    assert done.returncode == code
+    for stream in streams:
+        stream.close()
+    assert "Traceback" not in (tmp_path / "out").read_text() + (tmp_path / "err").read_text()
+    assert 1 in closed or words != ["list"] or "LoRA" in (tmp_path / "out").read_text()
 
 
 def test_control_characters_and_absurd_length_do_not_reach_the_terminal():

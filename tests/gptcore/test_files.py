@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import stat
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gptcore.files import place_of, remove_leftovers, write_atomically, write_text_atomically
+from gptcore.files import place_of, remedy_for, remove_leftovers, write_atomically, write_text_atomically
 
 
 def test_text_is_written_as_utf8_with_line_feeds_into_new_folders(tmp_path):
@@ -104,3 +105,11 @@ def test_a_link_that_nobody_named_goes_and_leads_no_write_elsewhere(tmp_path):
     write_text_atomically(tmp_path / "table.md", "new")
     assert (tmp_path / "thesis").read_text() == "years"
     assert not (tmp_path / "table.md").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "free some space"), (errno.EISDIR, "remove what stands"), (errno.EACCES, "see that its folder"), (errno.EIO, "see that its folder")],
+)
+def test_the_remedy_fits_what_the_system_says(number, remedy):
+    assert remedy_for(OSError(number, os.strerror(number))).startswith(remedy)

@@ -319,7 +319,7 @@ def test_invariants_are_counted_and_broken_ones_told(judged, row_result):
 def test_a_run_whose_invariants_were_never_checked_says_so(judged, row_result):
     results, verdicts = judged(row_result())
     broken_off = replace(results, invariants=None)
-    line = "the run broke off before its invariants were checked, so it does not hold as a whole: run it again"
+    line = "the run broke off before its invariants were checked, so it does not hold as a whole: go on with `run --resume FOLDER`"
     assert invariant_lines(broken_off) == [line]
     assert notes(broken_off, verdicts)[-1] == line
 

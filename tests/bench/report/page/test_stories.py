@@ -32,7 +32,7 @@ def test_an_error_is_told_by_its_first_line_and_whole(bad, hostile):
 def test_a_row_that_never_came_is_told(bad):
     story = stories_of(bad.results, bad.verdicts)[2]
     assert story.verdict.text == "missing"
-    assert story.sentences == ("missing: the run ended before this row did; run it again",)
+    assert story.sentences == ("missing: the run ended before this row did: go on with `run --resume FOLDER`",)
 
 
 def test_nothing_is_told_of_rows_that_pass(good):
