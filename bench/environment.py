@@ -19,6 +19,9 @@ from gptcore.device import name_device, reproducible
 
 CHECKOUT = Path(__file__).parent.parent
 FREE_TO_DIFFER = ("date", "cores", "git_commit", "git_dirty")  # the last two, since the digest of the code says whether they matter
+THREADS_ASKED_FOR = "OMP_NUM_THREADS"  # of no effect, since the number of threads is set and compared by itself
+PLURALS = ("threads", "deterministic_algorithms")
+ONE_OF = {"packages": "", "environment_variables": "the environment variable "}
 PACKAGES = ("numpy", "pandas", "safetensors", "tiktoken", "torch")
 
 
@@ -118,11 +121,15 @@ def differences(before: Environment, now: Environment) -> list[str]:
             continue
         if name == "code":
             changes.append(f"the code is another one than at commit {before.git_commit[:10] or 'unknown'}")
+        elif isinstance(old, dict):
+            keys = sorted((old.keys() | new.keys()) - {THREADS_ASKED_FOR})
+            changes += [f"{ONE_OF[name]}{key} was {old.get(key, 'not set')} and is {new.get(key, 'not set')}" for key in keys if old.get(key) != new.get(key)]
         else:
-            changes.append(f"{name.replace('_', ' ')} was {shown(old)} and is {shown(new)}")
+            was, now_is = ("were", "are") if name in PLURALS else ("was", "is")
+            changes.append(f"{name.replace('_', ' ')} {was} {shown(old)} and {now_is} {shown(new)}")
     return changes
 
 
 def shown(value: object) -> str:
     """A value of an environment in a sentence."""
-    return ", ".join(f"{name} {one}" for name, one in value.items()) or "not set" if isinstance(value, dict) else str(value) or "unknown"
+    return str(value) or "unknown"

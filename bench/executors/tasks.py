@@ -22,8 +22,6 @@ from gptcore.freezing import frozen_blocks
 from gptcore.memory import free_memory
 from gptcore.result import Event, Progress, Report
 
-SET_BY_ENGINES = "OMP_NUM_THREADS"  # and of no effect, since the number of threads is set and compared by itself
-
 INTERVAL = 0.2  # seconds between two words on how far training has come
 
 
@@ -175,17 +173,11 @@ def trouble(error: BaseException) -> str:
 def check_machine(began: Environment, device: torch.device) -> None:
     """Raise WorkerError where this machine may give other figures than the one that began the run."""
     here = describe_environment(device)
-    if changes := differences(without_engine(began), without_engine(here)):
+    if changes := differences(began, here):
         raise WorkerError(
             f"the worker on {platform.node()} is not like the machine that began the run, {'; '.join(changes)}: rows of one table must come "
             "from the same code, versions and kind of machine; give the run workers that are all alike, and start it on one of them"
         )
-
-
-def without_engine(environment: Environment) -> Environment:
-    """The environment without what engines set in their workers."""
-    variables = {name: value for name, value in environment.environment_variables.items() if name != SET_BY_ENGINES}
-    return replace(environment, environment_variables=variables)
 
 
 def reachable(folder: Path, info: RunInfo) -> Path | None:

@@ -36,16 +36,29 @@ def test_a_machine_without_git_has_no_commit(monkeypatch):
     ("change", "sentence"),
     [
         ({"code": "0" * 64}, "the code is another one than at commit"),
-        ({"threads": 9}, "threads was 9 and is 1"),
+        ({"threads": 9}, "threads were 9 and are 1"),
         ({"python": "3.10.1"}, "python was 3.10.1 and is"),
         ({"device_name": "Fast CPU"}, "device name was Fast CPU and is"),
-        ({"environment_variables": {"MKL_CBWR": "AVX2"}}, "environment variables was MKL_CBWR AVX2 and is"),
+        ({"environment_variables": {"MKL_CBWR": "AVX2"}}, "the environment variable MKL_CBWR was AVX2 and is not set"),
     ],
 )
 def test_what_would_move_figures_is_told(toy_run, change, sentence):
     here = toy_run.results.info.environment
+    here = replace(here, environment_variables={})
     (told,) = differences(replace(here, **change), here)
     assert told.startswith(sentence)
+
+
+def test_of_packages_those_are_told_that_changed(toy_run):
+    here = toy_run.results.info.environment
+    assert differences(replace(here, packages=here.packages | {"torch": "1.0"}), here) == [f"torch was 1.0 and is {torch.__version__}"]
+
+
+def test_how_many_threads_were_asked_for_does_not_matter_where_as_many_ran(toy_run):
+    here = replace(toy_run.results.info.environment, environment_variables={})
+    other = replace(here, environment_variables={"OMP_NUM_THREADS": "7"})
+    assert differences(here, other) == differences(other, here) == []
+    assert differences(replace(other, threads=7), here) == [f"threads were 7 and are {here.threads}"]
 
 
 def test_the_clock_and_the_commit_may_differ(toy_run):

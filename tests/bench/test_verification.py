@@ -128,7 +128,7 @@ def test_several_seeds_are_told_by_the_worst(of_seeds, seeds):
 
 def test_another_machine_is_named_as_a_reason(row_result, figures):
     moved = compare(row_result(), row_result(figures=nudged_from(0, figures())))
-    assert "this is not where they came about (threads was 2 and is 1)" in verification_summary([moved], ["threads was 2 and is 1"])
+    assert "this is not where they came about (threads were 2 and are 1)" in verification_summary([moved], ["threads were 2 and are 1"])
 
 
 def test_json_says_the_same(toy_run, capsys):

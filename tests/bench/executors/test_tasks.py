@@ -88,7 +88,7 @@ def test_what_an_engine_sets_for_its_workers_is_no_difference(assignment, monkey
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     next(perform(Task((1,)), assignment))
     monkeypatch.setenv("MKL_CBWR", "AVX2")
-    with pytest.raises(WorkerError, match="environment variables was"):
+    with pytest.raises(WorkerError, match="the environment variable MKL_CBWR was not set and is AVX2"):
         next(perform(Task((1,)), assignment))
 
 
