@@ -28,6 +28,11 @@ Every error that a person can mend is a `gptcore.UserError`.
 (<Verdict.MISSING: 'missing'>, False)
 """
 
+# ruff: noqa: E402 - before anything that takes long
+from gptcore.starting import end_quietly
+
+end_quietly()
+
 from bench.executors.running import run_rows
 from bench.expectations import ExpectationError, Expectations, load_expectations, save_expectations
 from bench.finishing import finish

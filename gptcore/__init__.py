@@ -18,6 +18,11 @@ Count(right=16, n=16)
 ['spam', 'ham']
 """
 
+# ruff: noqa: E402 - before anything that takes long
+from gptcore.starting import end_quietly
+
+end_quietly()
+
 from gptcore.answers import Answers, Count
 from gptcore.classifier import Classification, Classifier
 from gptcore.dataset import Dataset, Split, read_csv_folder

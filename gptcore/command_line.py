@@ -12,6 +12,7 @@ from pathlib import Path
 from gptcore.errors import UsageError, UserError
 from gptcore.files import NO_ROOM, place_of
 from gptcore.out_of_memory import is_out_of_memory
+from gptcore.starting import running
 
 MENDABLE = 2
 BROKEN_PIPE = 141  # what a shell knows a process by that SIGPIPE ended; 1 would be a verdict
@@ -32,7 +33,7 @@ def guarded(command: Callable[[], int]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # paths and texts of any language must not end a run on a terminal that knows only ASCII
     try:
-        with plain_warnings():
+        with running(), plain_warnings():
             code = command()
         sys.stdout.flush()
     except BrokenPipeError:
