@@ -1,5 +1,6 @@
 """A run that is killed at any moment goes on to the same table.  (kill -9, for real, thirty times)"""
 
+import json
 import random
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from bench.recording.baselines import repeatable_figures
 from bench.results import read_results, row_file
@@ -57,7 +59,7 @@ def table_of(folder: Path):
 
 
 def kill_at(process, moment: float, pauses) -> None:
-    """Kill a run at a moment between 0, its start, and 20, its end: the whole part counts rows that ended, the rest is a part of the pause that follows."""
+    """Kill a run at a moment between 0, its start, and 19, its end: the whole part counts rows that ended, the rest is a part of the pause that follows."""
     rows, rest = int(moment), moment % 1
     while rows and (line := process.stdout.readline()):
         rows -= is_progress(line)
@@ -67,36 +69,61 @@ def kill_at(process, moment: float, pauses) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def kill_over_and_over(child, ended, folder: Path, moments, pauses):
-    """One run that is killed at each moment and continued until it ends.  Returns how many rows each kill found finished."""
-    found = []
+def positions_in(folder: Path):
+    """How far the training of each row has come that left a checkpoint, by the row's number."""
+    found = {}
+    for path in folder.glob("checkpoints/row-*/*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            found[int(path.parent.name.removeprefix("row-"))] = json.loads(file.metadata()["said"])["course"]["position"]
+    return found
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A SIGKILL that hit a living run.  finished: how many rows that had in its folder.  went_on: rows of which it had gone on from a checkpoint by then."""
+
+    finished: int
+    went_on: tuple[int, ...]
+
+
+def kill_over_and_over(child, ended, folder: Path, draw: random.Random, pauses):
+    """One run that is killed at moment after moment, and continued until it ends; a moment that comes too late, as it has ended, does not count."""
+    found: list[Kill] = []
     arguments = ("bench", "run", "--checkpoint-every", "0.2", "--out", folder)
     finished: dict[str, bytes] = {}
-    for moment in moments:
+    for moment in [*sorted(draw.uniform(0, N_ROWS) for _ in range(KILLS)), *(draw.uniform(0, 1) for _ in range(KILLS))]:
+        begun = positions_in(folder)
         process = child(*arguments)
         kill_at(process, moment, pauses)
         done = ended(process)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        assert "it starts from the beginning" not in done.stderr  # as a checkpoint says that is of no use
         now = {path.name: path.read_bytes() for path in folder.glob("row-*.json")}
         assert {name: now.get(name) for name in finished} == finished, "a finished row was lost or changed"
         finished = now
-        found.append(len(now))
         if (folder / "run.json").is_file():
             read_results(folder)  # whatever stands there is whole
             arguments = ("bench", "run", "--resume", folder)
+        if done.returncode == -signal.SIGKILL:
+            reached = positions_in(folder)
+            furthered = (number for number, position in begun.items() if row_file(folder, number).name in now or reached.get(number, 0) > position)
+            found.append(Kill(len(now), tuple(furthered)))
+        if len(found) == KILLS:
+            break
     done = ended(child(*arguments))
     assert done.returncode == 0, done.stdout + done.stderr
     return found
 
 
 def test_a_run_killed_thirty_times_ends_with_the_same_table(child, ended, whole, tmp_path):
-    draw = random.Random(5)
     folders = [tmp_path / str(number) for number in range(CHAINS)]
-    moments = [sorted(draw.uniform(0, 1 + N_ROWS) for _ in range(KILLS)) for _ in range(CHAINS)]
+    draws = [random.Random(f"chain {number}") for number in range(CHAINS)]
     with ThreadPoolExecutor(2) as pool:
-        found = [*pool.map(lambda folder, times: kill_over_and_over(child, ended, folder, times, whole.pauses), folders, moments)]
-    assert sum(map(len, found)) == 30
-    assert len({count for chain in found for count in chain}) > N_ROWS // 2, f"the kills fell on too few places: {found}"
+        chains = [*pool.map(lambda folder, draw: kill_over_and_over(child, ended, folder, draw, whole.pauses), folders, draws)]
+    kills = [kill for chain in chains for kill in chain]
+    assert len(kills) == 30
+    assert len({kill.finished for kill in kills}) > N_ROWS // 2, f"the kills fell on too few places: {kills}"
+    assert any(kill.went_on for kill in kills), f"no run went on from within a row: {kills}"
     expected = read_results(whole.folder)
     for folder in folders:
         results = read_results(folder)
