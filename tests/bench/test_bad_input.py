@@ -530,7 +530,8 @@ def test_any_environment_ends_with_an_exit_code_and_touches_nothing_outside(data
     variables = data.draw(st.dictionaries(st.sampled_from(VARIABLES), values, min_size=1, max_size=3))
     command = data.draw(st.sampled_from(COMMANDS))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("GPTCORE_ASSETS", str(tmp_path / "empty" / "assets"))
+        patched.setenv("HOME", str(tmp_path))  # where no name of a folder leaves nothing but a home, it is none of a person's
+        patched.delenv("XDG_CACHE_HOME", raising=False)
         for name, value in variables.items():
             patched.setenv(name, value)
         with writes_only_inside(tmp_path):
