@@ -214,7 +214,7 @@ def test_a_command_of_another_version_is_refused(toy_run):
         request_of(info, toy_run.folder)
 
 
-@pytest.mark.parametrize("changes", [{"tier": "medium"}, {"precision": "bf16"}, {"plain": True}, {"timing_only": True}])
+@pytest.mark.parametrize("changes", [{"tier": "full"}, {"precision": "bf16"}, {"plain": True}, {"timing_only": True}])
 def test_a_run_that_says_something_else_than_its_command_is_refused(toy_run, changes):
     with pytest.raises(ResultsError, match=r"run\.json is of another run than its command, `python -m bench run .*`, asks for"):
         request_of(replace(toy_run.results.info, **changes), toy_run.folder)

@@ -141,7 +141,7 @@ def test_json_says_the_same(toy_run, capsys):
 def test_of_a_run_that_is_half_done_what_is_there_is_verified(toy_run, capsys):
     row_file(toy_run.folder, 1).unlink()
     assert main(["verify", str(toy_run.folder)]) == 0
-    assert "1 of 1 rows are bit-identical" in capsys.readouterr().out
+    assert "1 of 1 row is bit-identical" in capsys.readouterr().out
 
 
 def test_of_a_run_that_only_began_there_is_nothing_to_verify(toy_run, capsys):
