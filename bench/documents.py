@@ -66,7 +66,7 @@ def validated(kind: type[Kind], document: Any) -> Kind:
         return TypeAdapter(kind).validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise DocumentError(f"{name_of(problem['loc'])}: {problem['msg']}") from error
+        raise DocumentError(f"{name_of(problem['loc'])}: {problem['msg'].removeprefix('Value error, ')}") from error
 
 
 def dumped(kind: type[Kind], value: Kind) -> dict[str, Any]:

@@ -430,17 +430,18 @@ ASKED = [  # of a run
     "--tokenizer-dir",
     "--limit-train",
 ]
+PLACED = ["--executor", "--workers", "--address", "--jobs"]
 JUDGED = ["--expected", "--strict", "--lenient"]
 RERUN = ["--tier", "--device", "--seed", "--seeds", "--threads"]
 FLAGS = {
     "list": ["--tier"],
-    "run": [*ASKED, *JUDGED, "--out", "--resume", "--executor", "--workers", "--address", "--jobs", "--json", "--quiet"],
+    "run": [*ASKED, *JUDGED, *PLACED, "--out", "--resume", "--json", "--quiet"],
     "check": [*JUDGED, "--json", "--quiet"],
     "verify": ["--rows", "--json"],
     "record": [*ASKED, "--repeats", "--out", "--expected"],
     "show": [*JUDGED, "--json", "--quiet"],
     "summary": [*JUDGED, "--against", "--limit", "--out"],
-    "doctor": [*ASKED, "--out", "--expected", "--json"],
+    "doctor": [*ASKED, *PLACED, "--out", "--expected", "--json"],
     "fetch": [*ASKED, "--json", "--quiet"],
     "report": [*JUDGED, "--against", "--out", "--plots"],
     "history": ["--out", "--plots", "--format", "--expected"],
