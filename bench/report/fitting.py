@@ -41,7 +41,7 @@ def fitted(head: str, sections: Sequence[Section], limit: int) -> str:
     missing = Counter(part.name for section, chosen in zip(sections, kept, strict=True) for at, part in enumerate(section.parts) if at not in chosen)
     total = Counter(part.name for section in sections for part in section.parts)
     told = ", ".join(f"{count} of {total[name]} {name}" for name, count in missing.items())
-    return f"{_written(head, sections, kept)}\n**Left out to stay within {limit} bytes:** {told}.  the command `summary` shows more with a larger `--limit`.\n"
+    return f"{_written(head, sections, kept)}\n**Left out to stay within {limit} bytes:** {told}.  The command `summary` shows more with a larger `--limit`.\n"
 
 
 def _kept(sections: Sequence[Section], space: int) -> list[set[int]]:
