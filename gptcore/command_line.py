@@ -12,7 +12,7 @@ from pathlib import Path
 from gptcore.errors import UsageError, UserError
 from gptcore.files import NO_ROOM, place_of
 from gptcore.out_of_memory import is_out_of_memory
-from gptcore.starting import running
+from gptcore.starting import open_streams, running
 
 MENDABLE = 2
 BROKEN_PIPE = 141  # what a shell knows a process by that SIGPIPE ended; 1 would be a verdict
@@ -26,9 +26,7 @@ def guarded(command: Callable[[], int]) -> int:
     Returns its exit code; 2, after one line on stderr, for a UserError, for what the system refuses and where memory runs out; 141 where nobody reads the
     output any more.  A stream that is closed from the start is none to be missed.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as the process lives
+    open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # paths and texts of any language must not end a run on a terminal that knows only ASCII

@@ -29,9 +29,17 @@ def is_ours(words: Sequence[str], typed: Sequence[str]) -> bool:
 def end_quietly() -> None:
     """Until a command runs, signals end one of our programs at once, unless they are ignored; of other programs nothing changes."""
     if is_ours(sys.argv, sys.orig_argv) and threading.current_thread() is threading.main_thread():
+        open_streams()
         for number, usual in USUAL.items():
             if signal.getsignal(number) == usual:
                 signal.signal(number, end)
+
+
+def open_streams() -> None:
+    """Let what is printed go nowhere where a stream was closed before this process began: libraries write to it while they are imported."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for as long as the process lives
 
 
 def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's parameters

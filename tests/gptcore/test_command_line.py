@@ -90,9 +90,9 @@ def test_streams_that_are_closed_change_no_exit_code(closed, words, code, tmp_pa
     streams = [(tmp_path / name).open("w+") for name in ("out", "err")]
     command = shlex.join([sys.executable, "-m", "bench", *words]) + "".join(f" {number}>&-" for number in closed)
     done = subprocess.run(["sh", "-c", command], stdout=streams[0], stderr=streams[1], env=environment, cwd=tmp_path, check=False)
-    assert done.returncode == code
     for stream in streams:
         stream.close()
+    assert done.returncode == code
     assert "Traceback" not in (tmp_path / "out").read_text() + (tmp_path / "err").read_text()
     assert 1 in closed or words != ["list"] or "LoRA" in (tmp_path / "out").read_text()
 
