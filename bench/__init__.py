@@ -29,9 +29,9 @@ Every error that a person can mend is a `gptcore.UserError`.
 """
 
 # ruff: noqa: E402 - before anything that takes long
-from gptcore.starting import end_quietly
+from gptcore.starting import start_quietly
 
-end_quietly()
+start_quietly()
 
 from bench.executors.running import run_rows
 from bench.expectations import ExpectationError, Expectations, load_expectations, save_expectations

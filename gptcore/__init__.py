@@ -19,9 +19,9 @@ Count(right=16, n=16)
 """
 
 # ruff: noqa: E402 - before anything that takes long
-from gptcore.starting import end_quietly
+from gptcore.starting import start_quietly
 
-end_quietly()
+start_quietly()
 
 from gptcore.answers import Answers, Count
 from gptcore.classifier import Classification, Classifier

@@ -26,8 +26,8 @@ def is_ours(words: Sequence[str], typed: Sequence[str]) -> bool:
     return bool(words) and Path(words[0]).name in SCRIPTS
 
 
-def end_quietly() -> None:
-    """Until a command runs, signals end one of our programs at once, unless they are ignored; of other programs nothing changes."""
+def start_quietly() -> None:
+    """Until a command runs, signals end one of our programs at once, unless they are ignored, and closed streams are opened; of other programs nothing changes."""
     if is_ours(sys.argv, sys.orig_argv) and threading.current_thread() is threading.main_thread():
         open_streams()
         for number, usual in USUAL.items():

@@ -4,7 +4,7 @@ import pytest
 
 import gptcore.starting
 from gptcore.command_line import guarded
-from gptcore.starting import end, end_quietly, is_ours, running
+from gptcore.starting import end, start_quietly, is_ours, running
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def handlers(monkeypatch):
 
 def test_other_programs_keep_their_handlers(handlers):
     before = handlers()
-    end_quietly()
+    start_quietly()
     assert handlers() == before
 
 
 def test_signals_do_what_they_do_usually_while_a_command_runs(handlers, monkeypatch):
     monkeypatch.setattr(gptcore.starting, "is_ours", lambda *words: True)
     usual, seen = handlers(), []
-    end_quietly()
+    start_quietly()
     assert handlers() == [end, end]
     assert guarded(lambda: seen.append(handlers()) or 0) == 0
     assert seen == [usual]
@@ -56,7 +56,7 @@ def test_a_signal_that_is_ignored_stays_so(handlers, monkeypatch):
     """As under nohup, or in the background of a shell script."""
     monkeypatch.setattr(gptcore.starting, "is_ours", lambda *words: True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_quietly()
+    start_quietly()
     with running():
         assert handlers() == [signal.SIG_IGN, signal.SIG_DFL]
     assert handlers() == [signal.SIG_IGN, end]
