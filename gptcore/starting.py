@@ -27,7 +27,7 @@ def is_ours(words: Sequence[str], typed: Sequence[str]) -> bool:
 
 
 def start_quietly() -> None:
-    """Until a command runs, signals end one of our programs at once, unless they are ignored, and closed streams are opened; of other programs nothing changes."""
+    """Until a command runs, signals end one of our programs at once, unless ignored, and closed streams are open; of other programs nothing changes."""
     if is_ours(sys.argv, sys.orig_argv) and threading.current_thread() is threading.main_thread():
         open_streams()
         for number, usual in USUAL.items():

@@ -4,7 +4,7 @@ import pytest
 
 import gptcore.starting
 from gptcore.command_line import guarded
-from gptcore.starting import end, start_quietly, is_ours, running
+from gptcore.starting import end, is_ours, running, start_quietly
 
 
 @pytest.mark.parametrize(
