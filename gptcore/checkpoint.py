@@ -1,6 +1,6 @@
 """Where a training has come to, on disk: what it takes to go on as if it had never stopped, bit for bit.
 
-Safetensors for the numbers, JSON for the rest.  Of a file that was damaged, or belongs to another training, a warning tells, and nothing else uses it.
+Safetensors for the numbers, JSON for the rest.  A file that was damaged, or belongs to another training, is left alone with a warning.
 """
 
 import json
@@ -44,19 +44,19 @@ class Checkpoints:
     folder: Path
     every: float
 
-    def of(self, name: str, key: str, clock: Stopwatch) -> "Checkpoint":
+    def of(self, name: str, key: str) -> "Checkpoint":
         """The checkpoint of one training.  key: digest of all that its bits depend on."""
-        return Checkpoint(self.folder / f"{name}.safetensors", key, self.every, clock)
+        return Checkpoint(self.folder / f"{name}.safetensors", key, self.every)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file of one training.  clock: the training's, which leaves out what reading and writing the file take."""
+    """The file of one training.  clock: the training's, which runs from now on, and leaves out what reading and writing the file take."""
 
     path: Path
     key: str
     every: float
-    clock: Stopwatch
+    clock: Stopwatch = field(default_factory=Stopwatch)
 
     def restore(self, parameters: Sequence[Tensor], optimizer: Optimizer) -> Course:
         """Set parameters, optimizer, random state and clock to what the file says, and return the course; the beginning where there is no file of use."""

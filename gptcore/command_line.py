@@ -24,7 +24,7 @@ def guarded(command: Callable[[], int]) -> int:
     """Run a command.
 
     Returns its exit code; 2, after one line on stderr, for a UserError, for what the system refuses and where memory runs out; 141 where nobody reads the
-    output any more.  A stream that is closed from the start is none to be missed.
+    output any more.  Streams that were closed from the start are no obstacle.
     """
     open_streams()
     for stream in (sys.stdout, sys.stderr):

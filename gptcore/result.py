@@ -88,7 +88,7 @@ class FrozenPart:
 class Result:
     """Figures and cost of one fine-tuning.
 
-    counts: the right ones of each split; answers: which they are; margins: by how much the logit of each text's own class exceeds the other's (see `answer`
+    counts: the right ones of each split; answers: which they are; margins: by how much the logit of each text's own class exceeds the other's (see `Graded`
     in loop.py).  unseen: the right ones of validation and test without the texts that stand verbatim in train; a split without any is left out.
     train_seconds: what training with its evaluations costs alone and from cold, the frozen passes it read included, whoever paid for them; not the final
     counts.  real_seconds: what it took this time.  Seeds that trained side by side share both evenly.

@@ -131,8 +131,8 @@ def finetune_together(
     """A result per seed of those that train side by side, or of a single one."""
     learner, features, states = setup.learner, setup.features, setup.states
     synchronize(device)
-    clock = Stopwatch()
-    checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution, clock)
+    checkpoint = checkpoint_of(experiment, inputs, seeds, device, execution)
+    clock = checkpoint.clock if checkpoint else Stopwatch()
     schedule = draw_schedule(experiment, setup.sizes, seeds)
     trained = train(learner, schedule.stages, setup.splits, experiment, report, fused=not execution.plain, checkpoint=checkpoint)
     real_seconds = clock.seconds + (features.ahead if features else 0.0)
@@ -168,9 +168,7 @@ def finetune_together(
     return results
 
 
-def checkpoint_of(
-    experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution, clock: Stopwatch
-) -> Checkpoint | None:
+def checkpoint_of(experiment: Experiment, inputs: Inputs, seeds: Sequence[int], device: torch.device, execution: Execution) -> Checkpoint | None:
     """The checkpoint of a training; None unless the execution wants them and nothing is frozen.
 
     Where blocks are frozen, most of the time goes into their states, which are kept in another way.
@@ -184,7 +182,7 @@ def checkpoint_of(
         "compiled": execution.compiled,
         "arithmetic": arithmetic_of(device),
     }
-    return execution.checkpoints.of(f"seed-{seeds[0]}", digest_of(depends_on), clock)
+    return execution.checkpoints.of(f"seed-{seeds[0]}", digest_of(depends_on))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import gptcore.stopwatch
 from gptcore.checkpoint import Checkpoint, Checkpoints, Course
 from gptcore.execution import Execution
 from gptcore.result import EpochAccuracy, Evaluation, Progress
-from gptcore.stopwatch import Stopwatch
 from gptcore.training import finetune, finetune_seeds
 
 CPU = torch.device("cpu")
@@ -226,25 +225,23 @@ def test_the_clock_stands_still_while_a_checkpoint_is_written_and_goes_on_in_ano
     optimizer = torch.optim.AdamW(parameters)
     write = gptcore.checkpoint.write_atomically
     monkeypatch.setattr(gptcore.checkpoint, "write_atomically", lambda path, fill: (clock.__setitem__(0, clock[0] + 1000), write(path, fill)))
-    watch = Stopwatch()
-    one = Checkpoints(tmp_path, every=10).of("seed-1", "key", watch)
+    one = Checkpoints(tmp_path, every=10).of("seed-1", "key")
     clock[0] += 7
     one.save_if_due(Course(position=2), parameters, optimizer)
     assert not one.path.exists()
     clock[0] += 5
     one.save_if_due(Course(position=3), parameters, optimizer)
     assert one.path.exists()
-    assert watch.seconds == 12
+    assert one.clock.seconds == 12
     clock[0] += 3
-    assert watch.seconds == 15
+    assert one.clock.seconds == 15
     clock[0] += 10_000
-    watch = Stopwatch()
-    other = Checkpoints(tmp_path, every=10).of("seed-1", "key", watch)
+    other = Checkpoints(tmp_path, every=10).of("seed-1", "key")
     clock[0] += 60  # spent on reading
     assert other.restore(parameters, optimizer) == Course(position=3)
-    assert watch.seconds == 12
+    assert other.clock.seconds == 12
     clock[0] += 4
-    assert watch.seconds == 16
+    assert other.clock.seconds == 16
 
 
 def test_a_course_survives_the_disk(tmp_path):
@@ -256,8 +253,8 @@ def test_a_course_survives_the_disk(tmp_path):
         gradient_norms=[0.3],
         batch_losses=[[0.1], [0.7]],
     )
-    Checkpoint(tmp_path / "one.safetensors", "key", 0.0, Stopwatch()).save_if_due(course, parameters, torch.optim.AdamW(parameters))
-    assert Checkpoint(tmp_path / "one.safetensors", "key", 0.0, Stopwatch()).restore(parameters, torch.optim.AdamW(parameters)) == course
+    Checkpoint(tmp_path / "one.safetensors", "key", 0.0).save_if_due(course, parameters, torch.optim.AdamW(parameters))
+    assert Checkpoint(tmp_path / "one.safetensors", "key", 0.0).restore(parameters, torch.optim.AdamW(parameters)) == course
 
 
 def test_random_numbers_go_on_where_they_were(tmp_path):
@@ -265,8 +262,8 @@ def test_random_numbers_go_on_where_they_were(tmp_path):
     optimizer = torch.optim.AdamW(parameters)
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        Checkpoint(tmp_path / "one.safetensors", "key", 0.0, Stopwatch()).save_if_due(Course(), parameters, optimizer)
+        Checkpoint(tmp_path / "one.safetensors", "key", 0.0).save_if_due(Course(), parameters, optimizer)
         expected = torch.rand(4)
         torch.manual_seed(6)
-        Checkpoint(tmp_path / "one.safetensors", "key", 0.0, Stopwatch()).restore(parameters, optimizer)
+        Checkpoint(tmp_path / "one.safetensors", "key", 0.0).restore(parameters, optimizer)
         assert torch.equal(torch.rand(4), expected)

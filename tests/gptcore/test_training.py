@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import gptcore.loop
 import gptcore.training
+from gptcore.checkpoint import Checkpoints
 from gptcore.dataset import Dataset, Split
 from gptcore.errors import TrainingError, UsageError
 from gptcore.execution import Execution
@@ -195,6 +196,23 @@ def test_the_clock_covers_training_and_its_evaluations_only(monkeypatch, miniatu
     result = finetune(experiment, inputs, device=CPU)
     # 5 batches, 3 + 2 batches of one evaluation (validation has two), one measurement of both splits after the epoch
     assert result.train_seconds == 5 + 3 + 2 + 2 * 100
+
+
+def test_the_clock_does_not_cover_what_a_checkpoint_needs_to_be_known_by(monkeypatch, miniature, inputs_of, tmp_path):
+    """Digests of weights: of GPT-2 xl some gigabytes are read for them."""
+    clock = [0.0]
+    digests = gptcore.training.component_digests
+
+    def slow(*arguments):
+        clock[0] += 1000
+        return digests(*arguments)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(gptcore.training, "component_digests", slow)
+    experiment = miniature(trainable_layers="all", num_epochs=1)
+    execution = Execution(checkpoints=Checkpoints(tmp_path, every=1e9))
+    result = finetune(experiment, inputs_of(experiment), device=CPU, execution=execution)
+    assert (clock[0], result.train_seconds) == (1000, 0)
 
 
 def test_the_clock_charges_a_row_for_passes_that_another_paid_for(monkeypatch, miniature, inputs_of):
