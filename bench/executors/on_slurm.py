@@ -21,7 +21,6 @@ from bench.results import RowResult
 from gptcore.files import write_text_atomically
 
 POLL_SECONDS = 1.0
-BEGUN = ".begun"
 USUAL = {"time": "1440"}  # minutes: submitit's own five are too few
 
 
@@ -57,9 +56,10 @@ def run_on_slurm(
                 working.append(Job(task, submitted(submit, work, task, spool), spool))
             for job in list(working):
                 is_done = job.handle.done()  # asked first: what a job says, it says before it is done
-                for path in sorted(set(job.spool.glob(f"*{BEGUN}")) - seen):
-                    seen.add(path)
-                    hear(Heard(int(path.stem)))
+                for row in job.task.rows:
+                    if (path := mark_of(job.spool, row)) not in seen and path.exists():
+                        seen.add(path)
+                        hear(Heard(row))
                 for path in sorted(set(job.spool.glob("*.json")) - seen):
                     seen.add(path)
                     found = read_found(path)
@@ -98,7 +98,7 @@ def spool_work(work: Work, task: Task, spool: Path) -> str | None:
     def note(heard: Heard) -> None:
         """Leave word that a row begins: of more a shared folder would have to take too many files."""
         if heard.event is None:
-            write_text_atomically(spool / f"{heard.row}{BEGUN}", "")
+            write_text_atomically(mark_of(spool, heard.row), "")
 
     try:
         for number, found in enumerate(work(task, note)):
@@ -107,6 +107,11 @@ def spool_work(work: Work, task: Task, spool: Path) -> str | None:
     except Exception as error:  # noqa: BLE001 - the other end tells it
         return trouble(error)
     return None
+
+
+def mark_of(spool: Path, row: int) -> Path:
+    """The empty file that says that a row has begun."""
+    return spool / f"{row}.begun"
 
 
 def read_found(path: Path) -> Found:

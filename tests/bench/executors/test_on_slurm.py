@@ -62,6 +62,19 @@ def test_rows_say_that_they_begin_and_no_more(on, row_result):
     assert heard == [Heard(1), Heard(2)]
 
 
+def test_files_that_no_job_of_this_run_leaves_begin_no_row(on, row_result):
+    class Littered(Cluster):
+        def submit(self, function, work, task, spool):
+            job = super().submit(function, work, task, spool)
+            for name in ("9.begun", "notes.begun"):
+                (spool / name).touch()
+            return job
+
+    heard = []
+    on(Littered(), [Task((1,), known=[Found(1, row_result(), is_last=True)])], hear=heard.append)
+    assert heard == [Heard(1)]
+
+
 def test_a_job_that_ends_early_is_submitted_again(on, row_result):
     found = [Found(1, row_result(seed=seed), is_last=seed == 2) for seed in range(3)]
     told = []
