@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.comparison.bisect import Bisection
 from bench.comparison.compare import ACCURACIES, COSTS, DURATION, EVERY_METRIC, LEVEL, PEAK_MEMORY, Comparison, Verdict, exit_code
+from bench.report.table import megabytes_named, percent
 from bench.report.text import Format, as_json, cell, markdown_line, markdown_text, say
 from bench.statistics import Interval
 from bench.wording import counted, rows_named
@@ -183,12 +184,8 @@ def _counted(verdicts: Iterable[Verdict]) -> str:
 def _written(metric: str) -> tuple[Callable[[float], str], Callable[[float], str]]:
     """How a metric's values are written, and their difference."""
     if metric in ACCURACIES:
-        return _percent, _points
-    return {DURATION: (_seconds, _ratio), PEAK_MEMORY: (_megabytes, _ratio)}.get(metric, (_loss, _change))
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+        return percent, _points
+    return {DURATION: (_seconds, _ratio), PEAK_MEMORY: (megabytes_named, _ratio)}.get(metric, (_loss, _change))
 
 
 def _points(fraction: float) -> str:
@@ -197,10 +194,6 @@ def _points(fraction: float) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value:.2f} s"
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.1f} MB"
 
 
 def _ratio(value: float) -> str:

@@ -108,7 +108,7 @@ def test_cells_have_units_and_signs():
     duration = replace(comparison, metric="duration", base=2.0, head=3.0, difference=1.5, interval=Interval(1.2, 1.9))
     assert cells_of(duration)[3:7] == ("2.00 s", "3.00 s", "x 1.500", "1.200 to 1.900")
     memory = replace(duration, metric="peak_memory", base=2e8, head=3e8)
-    assert cells_of(memory)[2:7] == ("peak memory", "200.0 MB", "300.0 MB", "x 1.500", "1.200 to 1.900")
+    assert cells_of(memory)[2:7] == ("peak memory", "200 MB", "300 MB", "x 1.500", "1.200 to 1.900")
     assert cells_of(Comparison(4, "", "every metric", Verdict.MISSING, "")) == ("4", "-", "every metric", "-", "-", "-", "-", "missing")
 
 
